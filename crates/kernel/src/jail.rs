@@ -1,0 +1,1 @@
+//! A process that may touch one directory and nothing else.
