@@ -1,8 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Speaks to Linux: every system call, and all `unsafe` code, of the project. It knows nothing of what it is used for.
 
+pub mod bpf;
+pub mod capability;
+pub mod cgroup;
 pub mod error;
+pub mod event;
 pub mod fs;
+pub mod idmap;
 pub mod jail;
+pub mod landlock;
+pub mod lock;
+pub mod mount;
+pub mod namespace;
+pub mod net;
+pub mod probe;
+pub mod process;
+pub mod procfs;
+pub mod pty;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+mod syscall;
+pub mod time;
+pub mod types;
 
 pub use error::{Call, Errno, Error, Result};

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people write down: definitions, OCI documents, sizes, names, references; data, parsing and validation, no I/O.
 
+pub mod definition;
+pub mod error;
 pub mod image;
+pub mod mount;
+pub mod name;
 pub mod oci;
 pub mod reference;
+pub mod signal;
+pub mod size;
+pub mod timestamp;
+
+pub use definition::Definition;
+pub use error::Invalid;
+pub use name::Name;

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program that guards devices of a version 2 group, which has no device controller of its own.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use crate::cgroup::{DeviceKind, DeviceRule};
+use crate::error::Result;
+use crate::syscall::raw;
+
+/// `struct bpf_insn`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Instruction {
+    code: u8,
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
+const MOVE: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
+const MOVE_REGISTER: u8 = 0xbf; // BPF_ALU64 | BPF_MOV | BPF_X
+const AND: u8 = 0x57; // BPF_ALU64 | BPF_AND | BPF_K
+const SHIFT_RIGHT: u8 = 0x77; // BPF_ALU64 | BPF_RSH | BPF_K
+const JUMP_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
+const JUMP_EQUAL: u8 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const EXIT: u8 = 0x95;
+
+const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
+    Instruction { code, registers: from << 4 | to, offset, immediate }
+}
+
+/// Registers: 1 context, 2 type, 3 access (r=2, w=4, m=1 in the kernel's bits), 4 major, 5 minor, 0 result and scratch.
+fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
+    let mut program = vec![
+        instruction(LOAD_WORD, 2, 1, 0, 0),
+        instruction(MOVE_REGISTER, 3, 2, 0, 0),
+        instruction(AND, 2, 0, 0, 0xffff),
+        instruction(SHIFT_RIGHT, 3, 0, 0, 16),
+        instruction(LOAD_WORD, 4, 1, 4, 0),
+        instruction(LOAD_WORD, 5, 1, 8, 0),
+    ];
+    // The last rule that matches wins, so they are asked from the last to the first.
+    for rule in rules.iter().rev() {
+        append(&mut program, rule);
+    }
+    program.extend([instruction(MOVE, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+    program
+}
+
+fn append(program: &mut Vec<Instruction>, rule: &DeviceRule) {
+    let kernel_bits = |access: u8| i32::from(access >> 2 & 1) | i32::from(access & 1) << 1 | i32::from(access & 2) << 1;
+    let mut tests: Vec<Vec<Instruction>> = Vec::new();
+    let differs = |register: u8, value: u32| vec![instruction(JUMP_NOT_EQUAL, register, 0, 0, value.cast_signed())];
+    match rule.kind {
+        DeviceKind::Any => {}
+        DeviceKind::Block => tests.push(differs(2, 1)),
+        DeviceKind::Character => tests.push(differs(2, 2)),
+    }
+    if rule.access != DeviceRule::ALL {
+        // Allowed when it asks for nothing beyond; denied when it asks for any of them.
+        let (mask, jump) = match rule.allow {
+            true => (7 & !kernel_bits(rule.access), JUMP_NOT_EQUAL),
+            false => (kernel_bits(rule.access), JUMP_EQUAL),
+        };
+        tests.push(vec![
+            instruction(MOVE_REGISTER, 0, 3, 0, 0),
+            instruction(AND, 0, 0, 0, mask),
+            instruction(jump, 0, 0, 0, 0),
+        ]);
+    }
+    tests.extend(rule.major.map(|major| differs(4, major)));
+    tests.extend(rule.minor.map(|minor| differs(5, minor)));
+    let mut left = tests.iter().map(Vec::len).sum::<usize>() + 2;
+    for test in tests {
+        for mut one in test {
+            left -= 1;
+            if one.code == JUMP_NOT_EQUAL || one.code == JUMP_EQUAL {
+                one.offset = i16::try_from(left).unwrap_or(i16::MAX);
+            }
+            program.push(one);
+        }
+    }
+    program.extend([instruction(MOVE, 0, 0, 0, rule.allow.into()), instruction(EXIT, 0, 0, 0, 0)]);
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttributes {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct AttachAttributes {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+const PROG_LOAD: libc::c_long = 5;
+const PROG_ATTACH: libc::c_long = 8;
+const TYPE_CGROUP_DEVICE: u32 = 15;
+const ATTACH_CGROUP_DEVICE: u32 = 6;
+const ALLOW_MULTI: u32 = 2;
+
+/// Loads the program for `rules` and attaches it to the group that the directory `group` is.
+///
+/// # Errors
+/// bpf(2)'s.
+pub(crate) fn guard_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()> {
+    let program = assemble(rules);
+    let attributes = LoadAttributes {
+        kind: TYPE_CGROUP_DEVICE,
+        count: u32::try_from(program.len()).unwrap_or(u32::MAX),
+        instructions: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        ..LoadAttributes::default()
+    };
+    // SAFETY: the program and the license outlive the call; the size passed is the structure's.
+    let fd = unsafe {
+        raw(
+            libc::SYS_bpf,
+            [
+                PROG_LOAD,
+                std::ptr::from_ref(&attributes) as libc::c_long,
+                size_of::<LoadAttributes>() as libc::c_long,
+                0,
+                0,
+                0,
+            ],
+            || format!("bpf(BPF_PROG_LOAD, cgroup_device, {} instructions)", program.len()),
+        )?
+    };
+    // SAFETY: the kernel has just made it for us.
+    let loaded = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) };
+    let attributes = AttachAttributes {
+        target: group.as_fd().as_raw_fd().cast_unsigned(),
+        program: loaded.as_raw_fd().cast_unsigned(),
+        kind: ATTACH_CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    // SAFETY: the structure lives through the call; its size is passed.
+    unsafe {
+        raw(
+            libc::SYS_bpf,
+            [
+                PROG_ATTACH,
+                std::ptr::from_ref(&attributes) as libc::c_long,
+                size_of::<AttachAttributes>() as libc::c_long,
+                0,
+                0,
+                0,
+            ],
+            || "bpf(BPF_PROG_ATTACH, cgroup_device)",
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the program as the kernel would.
+    fn allowed(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+        let program = assemble(rules);
+        let mut registers = [0_u64; 11];
+        let context = [access << 16 | kind, major, minor];
+        let mut at = 0;
+        loop {
+            let one = program[at];
+            let (to, from) = ((one.registers & 15) as usize, (one.registers >> 4) as usize);
+            let value = one.immediate as u32 as u64;
+            at += 1;
+            match one.code {
+                LOAD_WORD => registers[to] = context[one.offset as usize / 4].into(),
+                MOVE => registers[to] = value,
+                MOVE_REGISTER => registers[to] = registers[from],
+                AND => registers[to] &= value,
+                SHIFT_RIGHT => registers[to] >>= value,
+                JUMP_NOT_EQUAL if registers[to] != value => at += one.offset as usize,
+                JUMP_EQUAL if registers[to] == value => at += one.offset as usize,
+                JUMP_NOT_EQUAL | JUMP_EQUAL => {}
+                EXIT => return registers[0] == 1,
+                other => panic!("unknown instruction {other:#x}"),
+            }
+        }
+    }
+
+    fn rule(allow: bool, kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: u8) -> DeviceRule {
+        DeviceRule { allow, kind, major, minor, access }
+    }
+
+    #[test]
+    fn nothing_is_allowed_without_a_rule() {
+        assert!(!allowed(&[], 2, 2, 1, 3));
+    }
+
+    #[test]
+    fn the_last_matching_rule_wins() {
+        let rules = [
+            rule(true, DeviceKind::Character, Some(1), None, 7),
+            rule(false, DeviceKind::Character, Some(1), Some(3), 2),
+            rule(true, DeviceKind::Block, None, None, 4),
+        ];
+        assert!(allowed(&rules, 2, 2, 1, 3), "reading 1:3");
+        assert!(!allowed(&rules, 2, 4, 1, 3), "writing 1:3 is denied again");
+        assert!(allowed(&rules, 2, 7, 1, 5), "all of 1:5");
+        assert!(!allowed(&rules, 2, 2, 2, 5), "another major");
+        assert!(allowed(&rules, 1, 1, 8, 0), "mknod of a block device");
+        assert!(!allowed(&rules, 1, 2, 8, 0), "but not reading it");
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One group across all hierarchies: made, filled, limited, frozen, killed, removed.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+
+use super::{DeviceRule, Layout, Setting};
+use crate::error::{Call, Errno, Error, Result};
+
+/// Controllers that every group joins where version 1 has them: they count, or guard devices.
+const ALWAYS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices", "blkio"];
+
+/// Version 2 controllers that a group's limits may need.
+const DELEGATED: &[&str] = &["cpu", "cpuset", "memory", "pids", "io"];
+
+/// How long a killed group may take to become empty.
+const EMPTY_TIMEOUT_MS: u64 = 10_000;
+
+/// A group of one name in all hierarchies.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub(super) layout: Layout,
+    pub(super) name: String,
+}
+
+impl Group {
+    /// The group `name`, which may or may not exist: a plain name, no path.
+    #[must_use]
+    pub fn new(layout: Layout, name: &str) -> Self {
+        Self { layout, name: name.to_owned() }
+    }
+
+    /// Makes the group's directories, with what version 1's cpuset needs before anybody can join.
+    ///
+    /// # Errors
+    /// mkdir(2)'s: `EEXIST` when the group is there already.
+    pub fn create(&self) -> Result<()> {
+        if let Some(path) = self.unified() {
+            self.enable_controllers()?;
+            make(&path)?;
+        }
+        let freezer = if self.layout.unified.is_none() { Some("freezer") } else { None };
+        for controller in ALWAYS.iter().copied().chain(freezer) {
+            self.make_legacy(controller)?;
+        }
+        Ok(())
+    }
+
+    fn make_legacy(&self, controller: &str) -> Result<()> {
+        let Some(path) = self.legacy(controller) else { return Ok(()) };
+        match make(&path) {
+            // Controllers may share a hierarchy.
+            Err(error) if error.is(Errno::EXIST) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn enable_controllers(&self) -> Result<()> {
+        let Some(root) = &self.layout.unified else { return Ok(()) };
+        let wanted: Vec<&str> = DELEGATED
+            .iter()
+            .copied()
+            .filter(|name| self.layout.unified_controllers.iter().any(|have| have == name))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let file = root.join("cgroup.subtree_control");
+        let enabled = fs::read_to_string(&file).call(|| format!("read({file:?})"))?;
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|name| !enabled.split_whitespace().any(|have| have == **name))
+            .map(|name| format!("+{name}"))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { write(&file, &missing.join(" ")) }
+    }
+
+    /// The version 2 directory, to clone a process into.
+    ///
+    /// # Errors
+    /// open(2)'s.
+    pub fn entry(&self) -> Result<Option<OwnedFd>> {
+        let Some(path) = self.unified() else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, Mode::empty()).call(|| format!("open({path:?})")).map(Some)
+    }
+
+    /// The version 1 files through which a process puts itself into the group by writing `0`.
+    ///
+    /// That a process moves itself, alone, spares it the wait of some 10 ms for a grace period that a write to
+    /// `cgroup.procs` costs. The kernel checks the rights of whoever opened the file.
+    ///
+    /// # Errors
+    /// open(2)'s.
+    pub fn join_files(&self) -> Result<Vec<OwnedFd>> {
+        let mut files = Vec::new();
+        for path in self.legacy_directories() {
+            let path = path.join("tasks");
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            files.push(rustix::fs::open(&path, flags, Mode::empty()).call(|| format!("open({path:?})"))?);
+        }
+        Ok(files)
+    }
+
+    /// Writes the settings; makes the directory of a controller that the group had not joined, and moves it in.
+    ///
+    /// # Errors
+    /// The write that was refused.
+    pub fn apply(&self, settings: &[Setting]) -> Result<()> {
+        let mut postponed = Vec::new();
+        for setting in settings {
+            match self.apply_one(setting) {
+                // The memory limit and that of memory and swap must never cross: the order depends on the old values.
+                Err(error) if error.is(Errno::INVAL) && setting.file == "memory.limit_in_bytes" => {
+                    postponed.push(setting);
+                }
+                Err(error) if setting.optional && (error.is(Errno::NOENT) || error.is(Errno::OPNOTSUPP)) => {}
+                other => other?,
+            }
+        }
+        postponed.into_iter().try_for_each(|setting| self.apply_one(setting))
+    }
+
+    fn apply_one(&self, setting: &Setting) -> Result<()> {
+        let directory = if setting.controller == "unified" { self.unified() } else { self.legacy(&setting.controller) };
+        let Some(directory) = directory else {
+            return Err(Error::new(format!("{}: controller {}", setting.file, setting.controller), Errno::NOENT));
+        };
+        if setting.controller == "cpuset" && !directory.exists() {
+            self.join_cpuset(&directory)?;
+        }
+        write(&directory.join(&setting.file), &setting.value)
+    }
+
+    /// A version 1 cpuset is empty at first and refuses members until it has processors and memory nodes.
+    fn join_cpuset(&self, directory: &Path) -> Result<()> {
+        make(directory)?;
+        let parent = directory.parent().unwrap_or(Path::new("/"));
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let value = fs::read_to_string(parent.join(file)).call(|| format!("read({parent:?}/{file})"))?;
+            write(&directory.join(file), value.trim())?;
+        }
+        for pid in self.processes()? {
+            match write(&directory.join("cgroup.procs"), &pid.to_string()) {
+                Err(error) if error.is(Errno::SRCH) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Guards devices by a program on the version 2 group, where version 1 has no device controller.
+    ///
+    /// # Errors
+    /// bpf(2)'s.
+    pub fn guard_devices(&self, rules: &[DeviceRule]) -> Result<()> {
+        match self.entry()? {
+            Some(entry) if self.layout.legacy_path("devices").is_none() => crate::bpf::guard_devices(&entry, rules),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every process of the group and of the groups below it.
+    ///
+    /// # Errors
+    /// read(2)'s; a group that is not there has none.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = Vec::new();
+        if let Some(directory) = self.unified().or_else(|| self.legacy("pids")).or_else(|| self.legacy("freezer")) {
+            collect(&directory, &mut pids)?;
+        }
+        Ok(pids)
+    }
+
+    /// Is there any directory of the group?
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.unified().is_some_and(|path| path.exists()) || !self.legacy_directories().is_empty()
+    }
+
+    /// Stops (or lets go on) every process of the group, and waits until it is so.
+    ///
+    /// # Errors
+    /// write(2)'s.
+    pub fn set_frozen(&self, frozen: bool) -> Result<()> {
+        if let Some(unified) = self.unified() {
+            write(&unified.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+            let wanted = if frozen { "frozen 1" } else { "frozen 0" };
+            return self.wait_event(wanted, EMPTY_TIMEOUT_MS);
+        }
+        let Some(directory) = self.legacy("freezer") else {
+            return Err(Error::new("freeze: no freezer controller", Errno::NOENT));
+        };
+        write(&directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" })
+    }
+
+    /// Is it frozen?
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        match self.unified() {
+            Some(unified) => read(unified.join("cgroup.freeze")).trim() == "1",
+            None => self.legacy("freezer").is_some_and(|path| read(path.join("freezer.state")).trim() == "FROZEN"),
+        }
+    }
+
+    /// Kills every process of the group and waits until none is left.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` when some process does not die.
+    pub fn kill(&self) -> Result<()> {
+        if let Some(unified) = self.unified() {
+            match write(&unified.join("cgroup.kill"), "1") {
+                Ok(()) => return self.wait_event("populated 0", EMPTY_TIMEOUT_MS),
+                Err(error) if error.is(Errno::NOENT) && !unified.exists() => {}
+                Err(error) if error.is(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.kill_each()
+    }
+
+    /// Without `cgroup.kill`: signal all until there is nobody left; frozen ones are let go first.
+    fn kill_each(&self) -> Result<()> {
+        let deadline = crate::time::monotonic_ms() + EMPTY_TIMEOUT_MS;
+        loop {
+            let pids = self.processes()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in pids {
+                crate::process::kill(pid, libc::SIGKILL).ok();
+            }
+            self.set_frozen(false).ok();
+            if crate::time::monotonic_ms() > deadline {
+                return Err(Error::new(format!("kill group {}", self.name), Errno::TIMEDOUT));
+            }
+            pause(2);
+        }
+    }
+
+    /// Waits for a line of version 2's `cgroup.events`.
+    fn wait_event(&self, wanted: &str, timeout_ms: u64) -> Result<()> {
+        let Some(path) = self.unified().map(|path| path.join("cgroup.events")) else { return Ok(()) };
+        let deadline = crate::time::monotonic_ms() + timeout_ms;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.call(|| format!("open({path:?})"))?,
+        };
+        let mut buffer = [0; 256];
+        loop {
+            let read = match rustix::io::pread(&file, &mut buffer, 0) {
+                Err(Errno::NODEV) => return Ok(()),
+                other => other.call(|| format!("read({path:?})"))?,
+            };
+            let text = String::from_utf8_lossy(buffer.get(..read).unwrap_or_default()).into_owned();
+            if text.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            let now = crate::time::monotonic_ms();
+            if now >= deadline {
+                return Err(Error::new(format!("wait for {wanted:?} in {path:?}"), Errno::TIMEDOUT));
+            }
+            let left = i64::try_from(deadline - now).unwrap_or(i64::MAX);
+            let timeout = Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
+            let mut polled = [PollFd::new(&file, PollFlags::PRI)];
+            rustix::event::poll(&mut polled, Some(&timeout)).ok();
+        }
+    }
+
+    /// Removes the group and those that were made below it; none may have a process any more.
+    ///
+    /// # Errors
+    /// rmdir(2)'s, after going on with the others.
+    pub fn remove(&self) -> Result<()> {
+        let directories = self.unified().into_iter().chain(self.legacy_directories());
+        directories.fold(Ok(()), |result, path| result.and(remove_tree(&path)))
+    }
+
+    pub(super) fn unified(&self) -> Option<PathBuf> {
+        self.layout.unified.as_ref().map(|root| root.join(&self.name))
+    }
+
+    pub(super) fn legacy(&self, controller: &str) -> Option<PathBuf> {
+        self.layout.legacy_path(controller).map(|root| root.join(&self.name))
+    }
+
+    /// The version 1 directories that exist.
+    fn legacy_directories(&self) -> Vec<PathBuf> {
+        self.layout.legacy.iter().map(|one| one.path.join(&self.name)).filter(|path| path.exists()).collect()
+    }
+}
+
+fn make(path: &Path) -> Result<()> {
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).call(|| format!("mkdir({path:?})"))
+}
+
+fn write(path: &Path, value: &str) -> Result<()> {
+    crate::idmap::write_file(path, value.as_bytes())
+}
+
+fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<()> {
+    let file = directory.join("cgroup.procs");
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        // A group of threads lists its processes in the group above.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
+        other => other.call(|| format!("read({file:?})"))?,
+    };
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+    for child in children(directory) {
+        collect(&child, pids)?;
+    }
+    Ok(())
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries.flatten().filter(is_directory).map(|entry| entry.path()).collect()
+}
+
+/// Removes a group's directory, deepest first. A process that has just ended may still be on its way out of version 1.
+fn remove_tree(path: &Path) -> Result<()> {
+    for attempt in 0..200 {
+        match rustix::fs::rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) => {
+                for child in children(path) {
+                    remove_tree(&child)?;
+                }
+                pause(if attempt < 20 { 1 } else { 10 });
+            }
+            Err(errno) => return Err(errno).call(|| format!("rmdir({path:?})")),
+        }
+    }
+    Err(Error::new(format!("rmdir({path:?})"), Errno::BUSY))
+}
+
+fn pause(milliseconds: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Namespaces: join, leave, open, compare.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Call, Result};
+use crate::syscall::raw;
+use crate::types::NamespaceKind;
+
+/// Moves the calling thread into new namespaces (`NamespaceKind::flag`s ored).
+///
+/// # Errors
+/// unshare(2)'s.
+pub fn unshare(flags: u64) -> Result<()> {
+    // SAFETY: only integers; namespaces hold no memory of ours (CLONE_FILES and friends are not namespace flags).
+    unsafe {
+        raw(libc::SYS_unshare, [flags.cast_signed(), 0, 0, 0, 0, 0], || format!("unshare({flags:#x})"))?;
+    }
+    Ok(())
+}
+
+/// Joins the namespaces `flags` of the process that `pidfd` stands for, or the one that an nsfs file stands for.
+///
+/// # Errors
+/// setns(2)'s.
+pub fn join(fd: impl AsFd, flags: u64) -> Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: only integers.
+    unsafe {
+        raw(libc::SYS_setns, [fd.into(), flags.cast_signed(), 0, 0, 0, 0], || format!("setns({fd}, {flags:#x})"))?;
+    }
+    Ok(())
+}
+
+/// A file of `/proc/PID/ns`.
+///
+/// # Errors
+/// open(2)'s.
+pub fn open_of(pid: i32, kind: NamespaceKind) -> Result<OwnedFd> {
+    open(Path::new(&format!("/proc/{pid}/ns/{}", kind.file())))
+}
+
+/// A namespace by the path of its file (`/proc/PID/ns/net`, `/run/netns/NAME`).
+///
+/// # Errors
+/// open(2)'s.
+pub fn open(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))
+}
+
+/// Device and inode of a namespace file: equal numbers are the same namespace.
+///
+/// # Errors
+/// fstat(2)'s.
+pub fn id(fd: impl AsFd) -> Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd).call(|| "fstat(namespace)")?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Sets the host name of the current UTS namespace.
+///
+/// # Errors
+/// sethostname(2)'s.
+pub fn set_hostname(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))
+}
+
+/// Sets the NIS domain name of the current UTS namespace.
+///
+/// # Errors
+/// setdomainname(2)'s.
+pub fn set_domainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
+}

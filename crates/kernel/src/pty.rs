@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pseudo terminals and the modes of a terminal.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
+
+use crate::error::{Call, Errno, Error, Result};
+
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+
+/// Opens a new pair in the devpts file system that the directory `devpts` belongs to: master, slave.
+///
+/// The master must be what it looks like: character device 5:2 on devpts, whatever is mounted or linked there.
+///
+/// # Errors
+/// openat(2)'s, or `EXDEV` when it is not a devpts.
+pub fn open_pair(devpts: impl AsFd) -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty()).call(|| "openat(devpts, \"ptmx\")")?;
+    let stat = rustix::fs::fstat(&master).call(|| "fstat(ptmx)")?;
+    let system = rustix::fs::fstatfs(&master).call(|| "fstatfs(ptmx)")?;
+    if (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) != (5, 2) || system.f_type != DEVPTS_MAGIC {
+        return Err(Error::new("verify ptmx: not character device 5:2 on devpts", Errno::XDEV));
+    }
+    rustix::pty::unlockpt(&master).call(|| "ioctl(TIOCSPTLCK)")?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .call(|| "ioctl(TIOCGPTPEER)")?;
+    Ok((master, slave))
+}
+
+/// Makes the terminal the controlling one of this session.
+///
+/// # Errors
+/// ioctl(TIOCSCTTY)'s.
+pub fn set_controlling(terminal: impl AsFd) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(terminal).call(|| "ioctl(TIOCSCTTY)")
+}
+
+/// Size in character cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+/// The terminal's size.
+///
+/// # Errors
+/// ioctl(TIOCGWINSZ)'s.
+pub fn size(terminal: impl AsFd) -> Result<Size> {
+    let size = rustix::termios::tcgetwinsize(terminal).call(|| "ioctl(TIOCGWINSZ)")?;
+    Ok(Size { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Sets the terminal's size; programs on it get `SIGWINCH`.
+///
+/// # Errors
+/// ioctl(TIOCSWINSZ)'s.
+pub fn set_size(terminal: impl AsFd, size: Size) -> Result<()> {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(terminal, size).call(|| "ioctl(TIOCSWINSZ)")
+}
+
+/// Is it a terminal?
+#[must_use]
+pub fn is_terminal(fd: impl AsFd) -> bool {
+    rustix::termios::isatty(fd)
+}
+
+/// A terminal in raw mode; dropping it restores what was before.
+#[derive(Debug)]
+pub struct RawMode<F: AsFd> {
+    terminal: F,
+    before: Termios,
+}
+
+impl<F: AsFd> RawMode<F> {
+    /// Switches to raw mode.
+    ///
+    /// # Errors
+    /// tcgetattr(3)'s or tcsetattr(3)'s.
+    pub fn enter(terminal: F) -> Result<Self> {
+        let before = rustix::termios::tcgetattr(&terminal).call(|| "ioctl(TCGETS)")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        raw.local_modes.remove(LocalModes::ISIG);
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "ioctl(TCSETS)")?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl<F: AsFd> Drop for RawMode<F> {
+    fn drop(&mut self) {
+        // The terminal may be gone by now: nothing is left to restore then.
+        rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before).ok();
+    }
+}

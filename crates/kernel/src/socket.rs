@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Local sockets that keep message boundaries and carry descriptors.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::error::{Call, Errno, Result};
+
+/// The most descriptors that one message carries (the kernel's SCM_MAX_FD is 253).
+pub const MAX_DESCRIPTORS: usize = 250;
+
+/// A connected pair.
+///
+/// # Errors
+/// socketpair(2)'s.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")
+}
+
+/// A listening socket at `path`, which must not exist; only its owner may connect.
+///
+/// # Errors
+/// bind(2)'s: `EINVAL` for a path over 107 bytes; or listen(2)'s.
+pub fn listen(path: &Path) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
+    let address = SocketAddrUnix::new(path).call(|| format!("bind({path:?})"))?;
+    rustix::net::bind(&socket, &address).call(|| format!("bind({path:?})"))?;
+    rustix::net::listen(&socket, 64).call(|| "listen()")?;
+    Ok(socket)
+}
+
+/// A connection to the socket at `path`.
+///
+/// # Errors
+/// connect(2)'s: `ENOENT`, `ECONNREFUSED` when nobody listens.
+pub fn connect(path: &Path) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
+    let address = SocketAddrUnix::new(path).call(|| format!("connect({path:?})"))?;
+    rustix::net::connect(&socket, &address).call(|| format!("connect({path:?})"))?;
+    Ok(socket)
+}
+
+/// The next waiting connection, or `None`.
+///
+/// # Errors
+/// accept(2)'s.
+pub fn accept(socket: impl AsFd) -> Result<Option<OwnedFd>> {
+    match rustix::net::accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(None),
+        other => other.call(|| "accept4()").map(Some),
+    }
+}
+
+/// The user id of the other side.
+///
+/// # Errors
+/// getsockopt(2)'s.
+pub fn peer_uid(socket: impl AsFd) -> Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket).call(|| "getsockopt(SO_PEERCRED)")?.uid.as_raw())
+}
+
+/// Sends one message with descriptors.
+///
+/// # Errors
+/// sendmsg(2)'s: `EPIPE` when the other side is gone, `EAGAIN` when a non-blocking socket is full.
+pub fn send(socket: impl AsFd, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(crate::Error::new("sendmsg(): too many descriptors", Errno::TOOBIG));
+    }
+    loop {
+        match rustix::net::sendmsg(&socket, &slices, &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return other.call(|| "sendmsg()").map(drop),
+        }
+    }
+}
+
+/// Receives one message into `buffer`: its length (0 at the end) and its descriptors.
+///
+/// # Errors
+/// recvmsg(2)'s: `EAGAIN` when nothing waits on a non-blocking socket.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other.call(|| "recvmsg()")?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            descriptors.extend(fds);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
+/// How many bytes may wait to be sent.
+///
+/// # Errors
+/// setsockopt(2)'s.
+pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> Result<()> {
+    rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes).call(|| "setsockopt(SO_SNDBUF)")
+}
