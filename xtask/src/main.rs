@@ -1,1 +1,45 @@
-fn main() {}
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask`: the house rules (tidy), all tests (test) and the measurements (bench) of this workspace.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command for developers: printing is its job"
+)]
+
+mod bench;
+mod cargo;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask VERB
+
+  tidy  [--fast]                 house rules; without --fast also cargo fmt and cargo clippy
+  test  [--fast] [FILTER…]       installs what is missing, builds, runs tidy and every test; --fast does neither of the
+                                 first and the third
+  bench start [--rounds N] [--format markdown|json]
+                                 what a start costs: the kernel's floor, cella, and the peers that are installed";
+
+/// What a verb says when it cannot do its work: one line for a person.
+type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["tidy", rest @ ..] => tidy::run(rest),
+        ["test", rest @ ..] => test::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
+        [] | ["help" | "--help" | "-h", ..] => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [verb, ..] => Err(format!("unknown verb {verb:?}; see cargo xtask --help")),
+    };
+    done.unwrap_or_else(|reason| {
+        eprintln!("xtask: {reason}");
+        ExitCode::FAILURE
+    })
+}

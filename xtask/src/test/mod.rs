@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask test`: passes all tests on a machine that has only Rust and root, and says what was skipped and why.
+
+mod packages;
+mod summary;
+
+use crate::{Result, cargo, tidy};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use summary::Summary;
+
+pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
+    let fast = words.contains(&"--fast");
+    let filters: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|word| *word != "--fast")
+        .collect();
+    if let Some(unknown) = filters.iter().find(|word| word.starts_with('-')) {
+        return Err(format!(
+            "test: unknown option {unknown}; see cargo xtask --help"
+        ));
+    }
+    let mut summary = Summary::default();
+    if let Err(reason) = everything(fast, &filters, &mut summary) {
+        eprintln!("xtask: {reason}");
+        summary.fail(&reason);
+    }
+    Ok(summary.print())
+}
+
+fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()> {
+    if !fast {
+        packages::install("test")?;
+        nextest()?;
+    }
+    let programs = cargo::build_release(&["cella", "runtime"])?;
+    let program = programs
+        .get("cella")
+        .ok_or("cargo build made no program called cella")?;
+    if !fast && filters.is_empty() {
+        summary.check("tidy", tidy::check()?);
+    }
+    let target = cargo::workspace()?.target_directory;
+    let report = target.join("nextest/ci/junit.xml");
+    let skips = target.join("skipped-tests.log");
+    for old in [&report, &skips] {
+        forget(old)?;
+    }
+    let mut tests = cargo::command();
+    tests
+        .args(["nextest", "run", "--workspace", "--profile", "ci"])
+        .args(filters);
+    tests
+        .env("CELLA_BIN", program)
+        .env("CELLA_SKIP_LOG", &skips)
+        .stdin(Stdio::null());
+    if let Some(oci) = programs.get("cella-oci") {
+        tests.env("CELLA_OCI_BIN", oci);
+    }
+    let ended = cargo::succeed(&mut tests);
+    read_if_there(&report)?.map_or(Ok(()), |xml| summary.add_report(&xml))?;
+    summary.add_skips(&read_if_there(&skips)?.unwrap_or_default());
+    // Tests that failed are in the report; anything else that went wrong (a build, a crash) is told here.
+    if summary.failed > 0 { Ok(()) } else { ended }
+}
+
+fn forget(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_if_there(path: &PathBuf) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The test runner; built from crates.io on a machine that lacks it.
+fn nextest() -> Result<()> {
+    let there = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if there.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    println!("test: cargo-nextest is missing; building it, this takes some minutes");
+    // Outside the workspace: its .cargo/config.toml (static linking) is for our own programs.
+    cargo::succeed(
+        Command::new("cargo")
+            .args(["install", "cargo-nextest", "--locked"])
+            .current_dir("/"),
+    )
+}
