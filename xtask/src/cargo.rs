@@ -54,9 +54,11 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     }
 }
 
-/// The words of a command as a person would type them.
+/// A command as a person would type it: the program without its directory.
 pub(crate) fn words(command: &Command) -> String {
-    let all = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let all = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
+        .chain(command.get_args());
     all.map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")

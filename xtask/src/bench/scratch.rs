@@ -22,6 +22,7 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("cella-bench.{}", std::process::id()));
+        sweep();
         directory(&path, 0)?;
         let scratch = Self {
             path,
@@ -78,6 +79,34 @@ impl Drop for Scratch {
         }
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
             eprintln!("bench: left over: {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes what a bench that was killed has left: directories of processes that are no more, and our own cgroups.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix("cella-bench.")
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            eprintln!("bench: left over: {}: {error}", entry.path().display());
+        }
+    }
+    let ours = |path: &&PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(CGROUPS[0]))
+    };
+    for left in cgroups().iter().filter(ours) {
+        if let Err(error) = std::fs::remove_dir(left) {
+            eprintln!("bench: left over: {}: {error}", left.display());
         }
     }
 }

@@ -41,15 +41,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         field.push(warm_up(contestant, &mut agents)?.map_err(|reason| Line::absent(name, reason)));
     }
     for round in 0..options.rounds {
-        let racers = field.iter_mut().filter_map(|one| one.as_mut().ok());
-        for racer in racers.filter(|r| !r.slow || round % SLOW_EVERY == 0) {
-            match once(&racer.attempt, &mut agents)? {
-                Ok(nanos) => racer.nanos.push(nanos),
-                Err(reason) => {
-                    return Err(format!("{} failed in round {round}: {reason}", racer.name));
-                }
-            }
-            std::thread::sleep(if racer.slow { SLOW_SETTLE } else { SETTLE });
+        for one in &mut field {
+            race(one, round, &mut agents)?;
         }
     }
     let lines = field.into_iter().map(|one| match one {
@@ -58,6 +51,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     });
     report::print("start", options.format, lines.collect())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One start of one contestant, if it is its turn; who fails in the middle is out.
+fn race(
+    one: &mut std::result::Result<Racer, Line>,
+    round: usize,
+    agents: &mut BTreeMap<View, Agent>,
+) -> Result<()> {
+    let Ok(racer) = one else { return Ok(()) };
+    if racer.slow && !round.is_multiple_of(SLOW_EVERY) {
+        return Ok(());
+    }
+    let pause = if racer.slow { SLOW_SETTLE } else { SETTLE };
+    match once(&racer.attempt, agents)? {
+        Ok(nanos) => racer.nanos.push(nanos),
+        Err(reason) => *one = Err(Line::absent(racer.name, format!("round {round}: {reason}"))),
+    }
+    std::thread::sleep(pause);
+    Ok(())
 }
 
 /// Finds the first way that works twice; Err says why there is none.

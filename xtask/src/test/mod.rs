@@ -39,11 +39,12 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
         .get("cella")
         .ok_or("cargo build made no program called cella")?;
     if !fast && filters.is_empty() {
-        summary.check("tidy", tidy::check()?);
+        summary.check("tidy: see its faults above", tidy::check()?);
     }
-    let target = cargo::workspace()?.target_directory;
-    let report = target.join("nextest/ci/junit.xml");
-    let skips = target.join("skipped-tests.log");
+    let workspace = cargo::workspace()?;
+    // Nextest's store stays here even where CARGO_TARGET_DIR moves the rest.
+    let report = workspace.workspace_root.join("target/nextest/ci/junit.xml");
+    let skips = workspace.target_directory.join("skipped-tests.log");
     for old in [&report, &skips] {
         forget(old)?;
     }
@@ -59,10 +60,14 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
         tests.env("CELLA_OCI_BIN", oci);
     }
     let ended = cargo::succeed(&mut tests);
-    read_if_there(&report)?.map_or(Ok(()), |xml| summary.add_report(&xml))?;
+    let Some(xml) = read_if_there(&report)? else {
+        // The tests did not even start: a build that failed, or no test of that name.
+        return ended.and(Err(format!("{} was not written", report.display())));
+    };
+    let bad = summary.add_report(&xml)?;
     summary.add_skips(&read_if_there(&skips)?.unwrap_or_default());
-    // Tests that failed are in the report; anything else that went wrong (a build, a crash) is told here.
-    if summary.failed > 0 { Ok(()) } else { ended }
+    // Tests that failed are counted by the report; whatever else went wrong is told here.
+    if bad > 0 { Ok(()) } else { ended }
 }
 
 fn forget(path: &Path) -> Result<()> {
@@ -93,10 +98,11 @@ fn nextest() -> Result<()> {
         return Ok(());
     }
     println!("test: cargo-nextest is missing; building it, this takes some minutes");
-    // Outside the workspace: its .cargo/config.toml (static linking) is for our own programs.
+    // Without its self-update, which needs a TLS library in C. Outside the workspace: its .cargo/config.toml (static linking) is for our own programs.
     cargo::succeed(
         Command::new("cargo")
             .args(["install", "cargo-nextest", "--locked"])
+            .args(["--no-default-features", "--features", "default-no-update"])
             .current_dir("/"),
     )
 }

@@ -10,8 +10,8 @@ const SKIPPED: &str = "SKIPPED: ";
 
 #[derive(Default)]
 pub(crate) struct Summary {
-    pub(crate) passed: usize,
-    pub(crate) failed: usize,
+    passed: usize,
+    failed: usize,
     /// Reason by test.
     skipped: BTreeMap<String, String>,
     reasons: Vec<String>,
@@ -31,8 +31,8 @@ impl Summary {
         self.reasons.push(reason.to_owned());
     }
 
-    /// Adds the numbers of the `testsuites` element of a JUnit file.
-    pub(crate) fn add_report(&mut self, xml: &str) -> Result<()> {
+    /// Adds the numbers of the `testsuites` element of a JUnit file; returns how many tests failed.
+    pub(crate) fn add_report(&mut self, xml: &str) -> Result<usize> {
         let element = xml
             .split_once("<testsuites ")
             .and_then(|(_, rest)| rest.split_once('>'));
@@ -47,8 +47,8 @@ impl Summary {
         };
         let bad = number("failures")? + number("errors")?;
         self.failed += bad;
-        self.passed += number("tests")? - bad;
-        Ok(())
+        self.passed += number("tests")?.saturating_sub(bad);
+        Ok(bad)
     }
 
     pub(crate) fn add_skips(&mut self, log: &str) {
