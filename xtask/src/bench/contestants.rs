@@ -12,8 +12,13 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Attempt {
     pub(crate) view: View,
     pub(crate) run: Run,
+    /// What must end with `PROOF` while the proof stands in for the payload; None where there is no container.
+    pub(crate) proof: Option<Run>,
     pub(crate) note: &'static str,
 }
+
+/// The exit code of `xtask/floor/proof.rs` in a container.
+pub(crate) const PROOF: i32 = 42;
 
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
@@ -32,13 +37,15 @@ fn attempt(view: View, note: &'static str, words: &str) -> Attempt {
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect();
+    let run = Run {
+        argv,
+        env: BTreeMap::new(),
+    };
     Attempt {
         view,
         note,
-        run: Run {
-            argv,
-            env: BTreeMap::new(),
-        },
+        proof: Some(run.clone()),
+        run,
     }
 }
 
@@ -59,7 +66,7 @@ fn installed(
     }
 }
 
-pub(crate) fn all(scratch: &Scratch) -> Result<Vec<Contestant>> {
+pub(crate) fn all(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
     let mut all = floor(scratch)?;
     all.extend(cella(scratch)?);
     all.extend(oci(scratch)?);
@@ -69,7 +76,7 @@ pub(crate) fn all(scratch: &Scratch) -> Result<Vec<Contestant>> {
     Ok(all)
 }
 
-fn floor(scratch: &Scratch) -> Result<Vec<Contestant>> {
+fn floor(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
     let lower = scratch.rootfs("root-floor", 0)?;
     let upper = scratch.directory("floor-upper", FIRST_ID)?;
     let work = scratch.directory("floor-work", FIRST_ID)?;
@@ -86,14 +93,16 @@ fn floor(scratch: &Scratch) -> Result<Vec<Contestant>> {
         argv: argv.to_vec(),
         env: BTreeMap::new(),
     };
-    let payload = attempt(
+    let mut payload = attempt(
         View::Machine,
         "the payload without a container",
         &scratch.path.join("true").display().to_string(),
     );
     let note = "7 namespaces, overlay root, 6 mounts, pivot_root";
+    payload.proof = None;
     let floor = Attempt {
         view: View::Machine,
+        proof: Some(floor.clone()),
         run: floor,
         note,
     };
@@ -112,7 +121,7 @@ fn floor(scratch: &Scratch) -> Result<Vec<Contestant>> {
 }
 
 /// The program under measurement: `CELLA_BIN`, else a release build.
-fn cella(scratch: &Scratch) -> Result<[Contestant; 2]> {
+fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
     let program = match std::env::var_os("CELLA_BIN") {
         Some(path) => Ok(PathBuf::from(path)),
         None => cargo::build_release(&["cella", "runtime"]).and_then(|mut programs| {
@@ -123,40 +132,44 @@ fn cella(scratch: &Scratch) -> Result<[Contestant; 2]> {
     };
     let state = scratch.directory("cella", 0)?;
     let root = scratch.rootfs("root-cella", 0)?;
-    let with = |image: &str, note| match &program {
-        Ok(program) => {
-            let mut one = attempt(
-                View::Machine,
-                note,
-                &format!("{} run --rm {image}", program.display()),
-            );
-            one.run
-                .env
-                .insert("CELLA_ROOT".to_owned(), state.display().to_string());
-            (vec![one], None)
-        }
-        Err(reason) => (Vec::new(), Some(reason.clone())),
+    let run = |program: &Path, words: &[&str]| Run {
+        argv: [&program.display().to_string(), "run", "--rm"]
+            .iter()
+            .chain(words)
+            .map(|word| (*word).to_owned())
+            .collect(),
+        env: BTreeMap::from([("CELLA_ROOT".to_owned(), state.display().to_string())]),
     };
-    let (tiny, absent) = with(
-        &format!("dir:{} /true", root.display()),
-        "the same tiny root as all",
-    );
-    let (host, unbuilt) = with("host true", "the host's own true, with its libc");
+    let contestant = |name, note, words: &[&str], proof: &[&str]| {
+        let attempt = |program: &PathBuf| Attempt {
+            view: View::Machine,
+            note,
+            run: run(program, words),
+            proof: Some(run(program, proof)),
+        };
+        let attempts = program.iter().map(attempt).collect();
+        Contestant {
+            name,
+            attempts,
+            absent: program.as_ref().err().cloned(),
+        }
+    };
+    let image = format!("dir:{}", root.display());
+    let tiny = [image.as_str(), "/true"];
+    // The host's root cannot be given the proof: its shell says the same.
+    let shell = ["host", "--", "sh", "-c", "exit $((42 + ($$ > 16)))"];
     Ok([
-        Contestant {
-            name: "cella dir:",
-            attempts: tiny,
-            absent,
-        },
-        Contestant {
-            name: "cella host",
-            attempts: host,
-            absent: unbuilt,
-        },
+        contestant("cella dir:", "the same tiny root as all", &tiny, &tiny),
+        contestant(
+            "cella host",
+            "the host's own true, with its libc",
+            &["host", "true"],
+            &shell,
+        ),
     ])
 }
 
-fn oci(scratch: &Scratch) -> Result<[Contestant; 2]> {
+fn oci(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
     let crun = bundle(scratch, "crun")?;
     let runc = bundle(scratch, "runc")?;
     let state = scratch.directory("oci-state", 0)?;
@@ -191,7 +204,7 @@ fn oci(scratch: &Scratch) -> Result<[Contestant; 2]> {
 }
 
 /// An OCI bundle with the floor's namespaces and mounts around the same tiny root.
-fn bundle(scratch: &Scratch, name: &str) -> Result<PathBuf> {
+fn bundle(scratch: &mut Scratch, name: &str) -> Result<PathBuf> {
     let root = scratch.rootfs(&format!("root-{name}"), FIRST_ID)?;
     let directory = scratch.directory(&format!("bundle-{name}"), 0)?;
     let mount = |to: &str, kind: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
@@ -224,7 +237,7 @@ fn bundle(scratch: &Scratch, name: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-fn podman(scratch: &Scratch) -> Result<Contestant> {
+fn podman(scratch: &mut Scratch) -> Result<Contestant> {
     let mapped = scratch.rootfs("root-podman", FIRST_ID)?;
     let plain = scratch.rootfs("root-podman-plain", 0)?;
     let state = scratch.directory("podman", 0)?;
@@ -269,8 +282,10 @@ fn podman(scratch: &Scratch) -> Result<Contestant> {
     Ok(installed("podman run", "podman", "podman", attempts))
 }
 
-fn lxc(scratch: &Scratch) -> Result<Contestant> {
+fn lxc(scratch: &mut Scratch) -> Result<Contestant> {
     let state = scratch.directory("lxc", 0)?;
+    let mapped = scratch.rootfs("root-lxc", FIRST_ID)?;
+    let plain = scratch.rootfs("root-lxc-plain", 0)?;
     let config = |name: &str, root: &Path, map: &str| {
         let root = root.display();
         let text = format!(
@@ -280,8 +295,8 @@ fn lxc(scratch: &Scratch) -> Result<Contestant> {
         scratch.write(name, &text)
     };
     let map = format!("lxc.idmap = u 0 {FIRST_ID} 65536\nlxc.idmap = g 0 {FIRST_ID} 65536\n");
-    let mapped = config("lxc-mapped", &scratch.rootfs("root-lxc", FIRST_ID)?, &map)?;
-    let plain = config("lxc-plain", &scratch.rootfs("root-lxc-plain", 0)?, "")?;
+    let mapped = config("lxc-mapped", &mapped, &map)?;
+    let plain = config("lxc-plain", &plain, "")?;
     let with = |config: &Path| {
         format!(
             "lxc-execute -P {} -n cella-bench -f {} -- /true",
@@ -314,7 +329,7 @@ fn lxc(scratch: &Scratch) -> Result<Contestant> {
     Ok(installed("lxc-execute", "lxc-execute", "lxc", attempts))
 }
 
-fn nspawn(scratch: &Scratch) -> Result<Contestant> {
+fn nspawn(scratch: &mut Scratch) -> Result<Contestant> {
     let mapped = scratch.rootfs("root-nspawn", FIRST_ID)?;
     let plain = scratch.rootfs("root-nspawn-plain", 0)?;
     let with = |options: &str, root: &Path| {

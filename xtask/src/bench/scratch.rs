@@ -15,6 +15,8 @@ const CGROUPS: [&str; 4] = ["cella-bench", "lxc.pivot", "lxc.", "libpod_parent"]
 
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
+    /// Every root filesystem made here, with its owner.
+    roots: Vec<(PathBuf, u32)>,
     /// Cgroups with one of the names above that were there before us.
     cgroups: BTreeSet<PathBuf>,
 }
@@ -26,16 +28,17 @@ impl Scratch {
         directory(&path, 0)?;
         let scratch = Self {
             path,
+            roots: Vec::new(),
             cgroups: cgroups(),
         };
-        for program in ["true", "floor"] {
+        for program in ["true", "proof", "floor"] {
             compile(program, &scratch.path.join(program))?;
         }
         Ok(scratch)
     }
 
-    /// A root filesystem that holds the libc-free `true` and the directories that everybody mounts on; owned by `id`.
-    pub(crate) fn rootfs(&self, name: &str, id: u32) -> Result<PathBuf> {
+    /// A root filesystem with the directories that everybody mounts on, owned by `id`; `payload` puts /true there.
+    pub(crate) fn rootfs(&mut self, name: &str, id: u32) -> Result<PathBuf> {
         let root = self.path.join(name);
         directory(&root, id)?;
         for inner in [
@@ -43,12 +46,20 @@ impl Scratch {
         ] {
             directory(&root.join(inner), id)?;
         }
-        let program = root.join("true");
-        std::fs::copy(self.path.join("true"), &program)
-            .map_err(|error| format!("{}: {error}", program.display()))?;
-        chown(&program, Some(id), Some(id))
-            .map_err(|error| format!("{}: {error}", program.display()))?;
+        self.roots.push((root.clone(), id));
         Ok(root)
+    }
+
+    /// Makes `program` ("true" or "proof") the /true of every root filesystem.
+    pub(crate) fn payload(&self, program: &str) -> Result<()> {
+        for (root, id) in &self.roots {
+            let (new, name) = (root.join("new"), root.join("true"));
+            let fail = |error| format!("{}: {error}", name.display());
+            std::fs::copy(self.path.join(program), &new).map_err(fail)?;
+            chown(&new, Some(*id), Some(*id)).map_err(fail)?;
+            std::fs::rename(&new, &name).map_err(fail)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn directory(&self, name: &str, id: u32) -> Result<PathBuf> {
