@@ -122,6 +122,7 @@ fn prove(
         let ran = agent(attempt, agents)?.run(&proof)?;
         match ran.code {
             contestants::PROOF => {}
+            124 | 137 => return Ok(Err(format!("had not ended after {PATIENCE} s"))),
             0 => {
                 return Ok(Err(
                     "exit 0, but the payload did not run in a container".to_owned()
