@@ -1,8 +1,254 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The manager: all containers of this host, their durable state, and what can be done with them.
 
+mod change;
+mod compose;
+mod create;
+mod doctor;
 mod error;
+mod events;
+mod exec;
+mod ids;
+mod info;
+mod list;
+mod logs;
+mod names;
+mod plan_for;
+mod record;
+mod remove;
+mod request;
+mod session;
+mod start;
+mod stats;
+mod stop;
+mod store;
+mod users;
 mod view;
 
+use spec::signal::Signal;
+use spec::{Definition, Name};
+
+pub use create::Created;
 pub use error::{Doing, Error, Kind, Result};
+pub use image::Progress;
+pub use plan::Plan;
+pub use request::{Attach, Change, EventOptions, Exec, LogOptions, Outcome, Place, Removal, Stop, Terminal};
+pub use session::Session;
 pub use view::{Event, Finding, Info, Inspection, LogLine, ProcessRow, StatsRow, Status, Summary};
+
+use store::Store;
+
+/// The manager of one store. Containers are named as they were typed: a name, an id, or a prefix of either that is no
+/// other's. It keeps nothing in memory: every call reads what is there.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+}
+
+impl Engine {
+    /// Opens the store; its directories are made when they are needed.
+    ///
+    /// # Errors
+    /// When this is not root.
+    pub fn open(place: Place) -> Result<Self> {
+        Ok(Self { store: Store::open(place)? })
+    }
+
+    /// Makes a container; without a name it gets one.
+    ///
+    /// # Errors
+    /// What is invalid, the name that is taken, or the image that can not be had; nothing is left behind.
+    pub fn create(&self, name: Option<Name>, definition: Definition, progress: &mut dyn Progress) -> Result<Created> {
+        create::create(&self.store, name, definition, progress)
+    }
+
+    /// Starts it, and returns when its program has been executed.
+    ///
+    /// # Errors
+    /// The step that failed; nothing runs then.
+    pub fn start(&self, container: &str, attach: Attach) -> Result<Session> {
+        start::start(&self.store, container, attach)
+    }
+
+    /// Connects to it while it runs.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn attach(&self, container: &str, attach: Attach) -> Result<Session> {
+        session::attach(&self.store, container, attach)
+    }
+
+    /// Asks it to end, ends it after a time, and waits for that; fine when it does not run.
+    ///
+    /// # Errors
+    /// When there is no such container, or its keeper does not answer.
+    pub fn stop(&self, container: &str, stop: Stop) -> Result<()> {
+        stop::stop(&self.store, container, stop)
+    }
+
+    /// Stops and starts it.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn restart(&self, container: &str, stop: Stop) -> Result<()> {
+        stop::restart(&self.store, container, stop)
+    }
+
+    /// Sends its first process a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&self, container: &str, signal: Signal) -> Result<()> {
+        stop::kill(&self.store, container, signal)
+    }
+
+    /// Freezes all its processes.
+    ///
+    /// # Errors
+    /// When it does not run, or is frozen already.
+    pub fn pause(&self, container: &str) -> Result<()> {
+        stop::freeze(&self.store, container, true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// When it is not frozen.
+    pub fn resume(&self, container: &str) -> Result<()> {
+        stop::freeze(&self.store, container, false)
+    }
+
+    /// Removes it with all that belongs to it.
+    ///
+    /// # Errors
+    /// When it runs and force was not asked for, or others use its namespaces' ids.
+    pub fn remove(&self, container: &str, removal: Removal) -> Result<()> {
+        remove::remove(&self.store, container, removal)
+    }
+
+    /// What `remove` would remove.
+    ///
+    /// # Errors
+    /// When `remove` would refuse.
+    pub fn removal_preview(&self, container: &str, removal: Removal) -> Result<Vec<String>> {
+        remove::preview(&self.store, container, removal)
+    }
+
+    /// Gives it another name.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn rename(&self, container: &str, new: &Name) -> Result<()> {
+        change::rename(&self.store, container, new)
+    }
+
+    /// Changes limits and policy, at once when it runs; gives warnings.
+    ///
+    /// # Errors
+    /// The limit that is refused.
+    pub fn set(&self, container: &str, change: &Change) -> Result<Vec<String>> {
+        change::set(&self.store, container, change)
+    }
+
+    /// Waits for its end: the exit code.
+    ///
+    /// # Errors
+    /// When it was never started.
+    pub fn wait(&self, container: &str) -> Result<i32> {
+        stop::wait(&self.store, container)
+    }
+
+    /// Its full name.
+    ///
+    /// # Errors
+    /// When there is none, or more than one that it may mean.
+    pub fn name_of(&self, container: &str) -> Result<Name> {
+        Ok(self.store.find(container)?.name)
+    }
+
+    /// All containers, in any state, by name.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn list(&self) -> Result<Vec<Summary>> {
+        list::list(&self.store)
+    }
+
+    /// Everything about one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn inspect(&self, container: &str) -> Result<Inspection> {
+        list::inspect(&self.store, container)
+    }
+
+    /// Its log, line by line, until `sink` says false.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn logs(&self, container: &str, options: LogOptions, sink: &mut dyn FnMut(&LogLine) -> bool) -> Result<()> {
+        logs::logs(&self.store, container, options, sink)
+    }
+
+    /// Runs a further program in it, with this process's standard streams.
+    ///
+    /// # Errors
+    /// When it does not run, or the step that failed.
+    pub fn exec(&self, container: &str, exec: &Exec, terminal: &Terminal) -> Result<Outcome> {
+        exec::exec(&self.store, container, exec, terminal)
+    }
+
+    /// Its processes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn top(&self, container: &str) -> Result<Vec<ProcessRow>> {
+        stats::top(&self.store, container)
+    }
+
+    /// What it uses.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stats(&self, container: &str) -> Result<StatsRow> {
+        stats::stats(&self.store, container)
+    }
+
+    /// What happens and has happened, until `sink` says false.
+    ///
+    /// # Errors
+    /// When the log can not be read.
+    pub fn events(&self, options: EventOptions, sink: &mut dyn FnMut(&Event) -> bool) -> Result<()> {
+        events::events(&self.store, options, sink)
+    }
+
+    /// The steps that would start it now.
+    ///
+    /// # Errors
+    /// Why it could not be started.
+    pub fn plan(&self, container: &str) -> Result<Plan> {
+        plan_for::existing(&self.store, container)
+    }
+
+    /// The steps that would start such a container, which is not made.
+    ///
+    /// # Errors
+    /// Why it could not be started.
+    pub fn plan_of(&self, definition: Definition, progress: &mut dyn Progress) -> Result<Plan> {
+        plan_for::imagined(&self.store, definition, progress)
+    }
+
+    /// The host and the store.
+    ///
+    /// # Errors
+    /// When they can not be read.
+    pub fn info(&self) -> Result<Info> {
+        info::info(&self.store)
+    }
+
+    /// What this host can and can not do, and what is left over; clears that away when told to.
+    #[must_use]
+    pub fn doctor(&self, repair: bool) -> Vec<Finding> {
+        doctor::doctor(&self.store, repair)
+    }
+}

@@ -37,6 +37,12 @@ impl Lock {
         }
     }
 
+    /// The open file that holds it.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Opens (and makes, 0600) the file at `path` and waits for its lock.
     ///
     /// # Errors

@@ -55,11 +55,44 @@ pub struct Child {
 /// # Errors
 /// clone3(2)'s.
 pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    clone_with(flags, libc::SIGCHLD as u64, cgroup)
+}
+
+/// The same, as a sibling: the new process is a child of our parent, which gets its `SIGCHLD`.
+///
+/// # Errors
+/// clone3(2)'s.
+pub fn clone_sibling(flags: u64) -> Result<Forked> {
+    clone_with(flags | libc::CLONE_PARENT as u64, 0, None)
+}
+
+/// A fork by the old clone(2), which a filter lets through where it refuses clone3(2).
+///
+/// # Errors
+/// clone(2)'s.
+pub fn clone_plain() -> Result<Forked> {
+    let mut pidfd: i32 = -1;
+    let flags = CLONE_PIDFD | libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM this is a fork; the third argument is where the pidfd goes.
+    let pid = unsafe {
+        raw(libc::SYS_clone, [flags.cast_signed(), 0, std::ptr::from_mut(&mut pidfd) as libc::c_long, 0, 0, 0], || {
+            "clone(CLONE_PIDFD)"
+        })?
+    };
+    if pid == 0 {
+        return Ok(Forked::Child);
+    }
+    // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Forked::Parent(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd }))
+}
+
+fn clone_with(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
         flags: flags | CLONE_PIDFD,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal,
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {
@@ -352,6 +385,27 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from `first` on, but those in `keep`.
+///
+/// # Errors
+/// close_range(2)'s.
+pub fn close_from(first: i32, keep: &[&OwnedFd]) -> Result<()> {
+    let mut kept: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept.into_iter().map(Some).chain([None]) {
+        let to = fd.map_or(u32::MAX, |fd| fd.cast_unsigned().wrapping_sub(1));
+        if fd.is_none_or(|fd| fd > from) {
+            // SAFETY: the caller says that nothing else of this process is used any more.
+            unsafe {
+                raw(libc::SYS_close_range, [from.into(), to.into(), 0, 0, 0, 0], || format!("close_range({from}, {to})"))?;
+            }
+        }
+        from = fd.map_or(from, |fd| fd + 1);
+    }
+    Ok(())
+}
+
 /// Runs `program` in place of this process; returns only to say why not.
 ///
 /// # Errors
@@ -406,4 +460,17 @@ pub fn working_directory() -> Result<Vec<u8>> {
     };
     buffer.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
     Ok(buffer)
+}
+
+/// The file mode creation mask.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
+}
+
+/// Stands in this directory.
+///
+/// # Errors
+/// fchdir(2)'s.
+pub fn change_directory(directory: impl AsFd) -> Result<()> {
+    rustix::process::fchdir(directory).call(|| "fchdir()")
 }

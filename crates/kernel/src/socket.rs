@@ -3,7 +3,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::net::{
@@ -25,29 +25,33 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
         .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")
 }
 
-/// A listening socket at `path`, which must not exist; only its owner may connect.
+/// A path that stands for `name` below the open directory, however deep that is: an address has room for 107 bytes.
+fn address(directory: impl AsFd, name: &str) -> Result<SocketAddrUnix> {
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd());
+    SocketAddrUnix::new(Path::new(&path)).call(|| format!("bind({path:?})"))
+}
+
+/// A listening socket `name` in the directory, which must not have it yet.
 ///
 /// # Errors
-/// bind(2)'s: `EINVAL` for a path over 107 bytes; or listen(2)'s.
-pub fn listen(path: &Path) -> Result<OwnedFd> {
+/// bind(2)'s or listen(2)'s.
+pub fn listen_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
-    let address = SocketAddrUnix::new(path).call(|| format!("bind({path:?})"))?;
-    rustix::net::bind(&socket, &address).call(|| format!("bind({path:?})"))?;
+    rustix::net::bind(&socket, &address(&directory, name)?).call(|| format!("bind({name:?})"))?;
     rustix::net::listen(&socket, 64).call(|| "listen()")?;
     Ok(socket)
 }
 
-/// A connection to the socket at `path`.
+/// A connection to the socket `name` in the directory.
 ///
 /// # Errors
 /// connect(2)'s: `ENOENT`, `ECONNREFUSED` when nobody listens.
-pub fn connect(path: &Path) -> Result<OwnedFd> {
+pub fn connect_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)")?;
-    let address = SocketAddrUnix::new(path).call(|| format!("connect({path:?})"))?;
-    rustix::net::connect(&socket, &address).call(|| format!("connect({path:?})"))?;
+    rustix::net::connect(&socket, &address(&directory, name)?).call(|| format!("connect({name:?})"))?;
     Ok(socket)
 }
 

@@ -20,6 +20,11 @@ const DELEGATED: &[&str] = &["cpu", "cpuset", "memory", "pids", "io"];
 /// How long a killed group may take to become empty.
 const EMPTY_TIMEOUT_MS: u64 = 10_000;
 
+/// Does a group with these settings have its own directory in this version 1 controller?
+pub fn joins<'a>(controller: &str, mut settings: impl Iterator<Item = &'a Setting>) -> bool {
+    ALWAYS.contains(&controller) || settings.any(|setting| setting.controller == controller)
+}
+
 /// A group of one name in all hierarchies.
 #[derive(Debug, Clone)]
 pub struct Group {

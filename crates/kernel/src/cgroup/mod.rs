@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Call, Result};
 
-pub use group::Group;
+pub use group::{Group, joins};
 pub use settings::{DeviceKind, DeviceRule, Limits, Setting, UNLIMITED, settings};
 pub use stats::Stats;
 

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From flags to a definition: parsing only; files named by flags are read here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use clap::ArgMatches;
+use engine::{Doing, Error, Kind, Result, Terminal};
+use spec::definition::{Definition, Filter, Limits, Namespaces, Restart, Security, parse_time_offset};
+use spec::mount::Mount;
+use spec::reference::Reference;
+use spec::signal::Signal;
+use spec::size::{check_cpu_list, parse_bytes, parse_cpus};
+
+/// The value of a flag.
+pub(crate) fn text(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+/// The values of a flag that can be given again, or of a list of words.
+pub(crate) fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches.get_many::<String>(name).into_iter().flatten().cloned().collect()
+}
+
+/// The parsed value of a flag.
+pub(crate) fn parsed<T>(matches: &ArgMatches, name: &str) -> Result<Option<T>>
+where
+    T: FromStr,
+    Error: From<T::Err>,
+{
+    text(matches, name).map(|text| text.parse()).transpose().map_err(Error::from)
+}
+
+fn parsed_list<T>(matches: &ArgMatches, name: &str) -> Result<Vec<T>>
+where
+    T: FromStr,
+    Error: From<T::Err>,
+{
+    texts(matches, name).iter().map(|text| Ok(text.parse()?)).collect()
+}
+
+fn refuse(what: &str, text: &str, reason: &str) -> Error {
+    Error::new(Kind::Invalid, format!("invalid {what} {text:?}: {reason}"))
+}
+
+/// A whole number within bounds.
+pub(crate) fn number(matches: &ArgMatches, name: &str, lowest: i64, highest: i64) -> Result<Option<i64>> {
+    let Some(text) = text(matches, name) else { return Ok(None) };
+    match text.parse::<i64>() {
+        Ok(number) if (lowest..=highest).contains(&number) => Ok(Some(number)),
+        _ => Err(refuse(name, &text, &format!("write a number from {lowest} to {highest}"))),
+    }
+}
+
+/// Seconds as milliseconds.
+pub(crate) fn seconds(matches: &ArgMatches, name: &str) -> Result<Option<u64>> {
+    // -1 is docker's "without end".
+    let seconds = number(matches, name, -1, 1_000_000_000)?;
+    Ok(seconds.map(|seconds| u64::try_from(seconds).map_or(u64::MAX / 2, |seconds| seconds * 1000)))
+}
+
+/// `KEY=VALUE`, or `KEY` alone.
+fn pairs(matches: &ArgMatches, name: &'static str) -> Result<BTreeMap<String, String>> {
+    let pair = |text: String| {
+        let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+        if key.is_empty() {
+            return Err(refuse(name, &text, "it has no key").hint("write KEY=VALUE"));
+        }
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    texts(matches, name).into_iter().map(pair).collect()
+}
+
+/// The definition that the flags of `run` and `create` describe.
+pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
+    let mut definition = Definition::new(image(&text(matches, "image").unwrap_or_default())?);
+    definition.command = texts(matches, "command");
+    if definition.command.first().is_some_and(|word| word == "--") {
+        definition.command.remove(0);
+    }
+    definition.entrypoint = text(matches, "entrypoint").map(|word| if word.is_empty() { Vec::new() } else { vec![word] });
+    definition.env = environment(matches)?;
+    definition.workdir = text(matches, "workdir");
+    definition.user = text(matches, "user");
+    definition.hostname = text(matches, "hostname");
+    definition.domainname = text(matches, "domainname");
+    definition.interactive = matches.get_flag("interactive");
+    definition.tty = matches.get_flag("tty");
+    definition.init = matches.get_flag("init");
+    definition.read_only = matches.get_flag("read-only");
+    definition.remove = matches.get_flag("rm");
+    definition.mounts = mounts(matches)?;
+    definition.labels = pairs(matches, "label")?;
+    definition.annotations = pairs(matches, "annotation")?;
+    definition.security = security(matches)?;
+    definition.devices = parsed_list(matches, "device")?;
+    definition.limits = limits(matches)?;
+    definition.ulimits = parsed_list(matches, "ulimit")?;
+    definition.sysctls = pairs(matches, "sysctl")?;
+    definition.shm_size = text(matches, "shm-size").map(|text| parse_bytes("shm size", &text)).transpose()?;
+    definition.stop_signal = parsed::<Signal>(matches, "stop-signal")?;
+    definition.stop_timeout_ms = seconds(matches, "stop-timeout")?;
+    definition.restart = parsed(matches, "restart")?.unwrap_or_default();
+    definition.namespaces = namespaces(matches)?;
+    for offset in texts(matches, "time-offset") {
+        let (clock, nanoseconds) = parse_time_offset(&offset)?;
+        definition.time_offsets.insert(clock, nanoseconds);
+    }
+    definition.oom_score_adj = number(matches, "oom-score-adj", -1000, 1000)?.and_then(|score| i32::try_from(score).ok());
+    definition.log_max_size = text(matches, "log-max-size").map(|text| log_size(&text)).transpose()?;
+    if definition.remove && definition.restart != Restart::No {
+        let message = "--rm and --restart can not be used together: one removes at the end, the other starts again";
+        return Err(Error::new(Kind::Invalid, message));
+    }
+    Ok(definition)
+}
+
+fn log_size(text: &str) -> Result<u64> {
+    match parse_bytes("log size", text)? {
+        size @ 4096.. => Ok(size),
+        _ => Err(refuse("log size", text, "it must be at least 4K")),
+    }
+}
+
+/// The image, with a relative path completed.
+fn image(text: &str) -> Result<Reference> {
+    let complete = match text.split_once(':') {
+        Some((transport @ ("dir" | "tar" | "oci"), path)) if !path.starts_with('/') && !path.is_empty() => {
+            format!("{transport}:{}", absolute(path)?)
+        }
+        _ => text.to_owned(),
+    };
+    Ok(complete.parse()?)
+}
+
+fn absolute(path: &str) -> Result<String> {
+    let complete = std::path::absolute(path).map_err(|error| refuse("path", path, &error.to_string()))?;
+    complete.into_os_string().into_string().map_err(|_| refuse("path", path, "it is not UTF-8"))
+}
+
+/// Files first, then single ones, as docker has it.
+pub(crate) fn environment(matches: &ArgMatches) -> Result<Vec<(String, String)>> {
+    let mut list = Vec::new();
+    for path in texts(matches, "env-file") {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Error::new(Kind::Invalid, format!("cannot read {path}: {error}")))?;
+        for line in text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            list.extend(variable(line)?);
+        }
+    }
+    for text in texts(matches, "env") {
+        list.extend(variable(&text)?);
+    }
+    Ok(list)
+}
+
+fn variable(text: &str) -> Result<Option<(String, String)>> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, std::env::var(text).ok()),
+    };
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(refuse("variable", text, "it has no name").hint("write NAME=VALUE"));
+    }
+    Ok(value.map(|value| (name.to_owned(), value)))
+}
+
+fn mounts(matches: &ArgMatches) -> Result<Vec<Mount>> {
+    let mut list = Vec::new();
+    for text in texts(matches, "volume") {
+        let complete = match text.split_once(':') {
+            Some((source, rest)) if source.starts_with("./") || source.starts_with("../") || source == "." || source == ".." => {
+                format!("{}:{rest}", absolute(source)?)
+            }
+            _ => text,
+        };
+        list.push(Mount::parse_volume(&complete)?);
+    }
+    for text in texts(matches, "mount") {
+        list.push(Mount::parse_long(&text)?);
+    }
+    for text in texts(matches, "tmpfs") {
+        list.push(Mount::parse_tmpfs(&text)?);
+    }
+    Ok(list)
+}
+
+fn security(matches: &ArgMatches) -> Result<Security> {
+    let capabilities = |name: &str| {
+        let full = |name: String| match name.to_ascii_uppercase() {
+            all if all == "ALL" => all,
+            full if full.starts_with("CAP_") => full,
+            short => format!("CAP_{short}"),
+        };
+        texts(matches, name).iter().flat_map(|text| text.split(',')).map(str::to_owned).map(full).collect()
+    };
+    let mut security = Security {
+        privileged: matches.get_flag("privileged"),
+        cap_add: capabilities("cap-add"),
+        cap_drop: capabilities("cap-drop"),
+        ..Security::default()
+    };
+    for option in texts(matches, "security-opt") {
+        security_option(&mut security, &option)?;
+    }
+    Ok(security)
+}
+
+fn security_option(security: &mut Security, option: &str) -> Result<()> {
+    let (key, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
+    match (key, value) {
+        ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
+        ("no-new-privileges", "false") => security.no_new_privileges = false,
+        ("seccomp", "unconfined") => security.seccomp = Filter::Unconfined,
+        ("seccomp", "default" | "builtin") => security.seccomp = Filter::Default,
+        ("seccomp", path) if !path.is_empty() => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Error::new(Kind::Invalid, format!("cannot read seccomp profile {path}: {error}")))?;
+            let profile = serde_json::from_str(&text).map_err(|error| refuse("seccomp profile", path, &error.to_string()))?;
+            security.seccomp = Filter::Profile(Box::new(profile));
+        }
+        ("apparmor", "unconfined") => security.apparmor = None,
+        ("apparmor", profile) if !profile.is_empty() => security.apparmor = Some(profile.to_owned()),
+        ("label", "disable") => security.selinux = None,
+        ("label", label) if !label.is_empty() => security.selinux = Some(label.to_owned()),
+        ("systempaths", "unconfined") | ("unmask", "ALL" | "all") => security.unmask = true,
+        _ => {
+            return Err(refuse("security option", option, "unknown").hint(
+                "write no-new-privileges[=false], seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL or systempaths=unconfined",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `-1` is no limit.
+fn limit(what: &'static str, text: &str) -> Result<u64> {
+    Ok(if text == "-1" || text == "unlimited" { u64::MAX } else { parse_bytes(what, text)? })
+}
+
+pub(crate) fn limits(matches: &ArgMatches) -> Result<Limits> {
+    let size = |name: &str, what| text(matches, name).map(|text| limit(what, &text)).transpose();
+    let pids = number(matches, "pids-limit", -1, 4_194_304)?;
+    let limits = Limits {
+        memory: size("memory", "memory size")?,
+        memory_swap: size("memory-swap", "memory and swap size")?,
+        milli_cpus: text(matches, "cpus").map(|text| parse_cpus(&text)).transpose()?,
+        cpu_shares: number(matches, "cpu-shares", 2, 262_144)?.and_then(|shares| u64::try_from(shares).ok()),
+        cpuset_cpus: text(matches, "cpuset-cpus"),
+        // 0 is docker's other word for no limit.
+        pids: pids.map(|pids| u64::try_from(pids).ok().filter(|pids| *pids > 0).unwrap_or(u64::MAX)),
+        blkio_weight: number(matches, "blkio-weight", 10, 1000)?.and_then(|weight| u16::try_from(weight).ok()),
+    };
+    if let Some(list) = &limits.cpuset_cpus {
+        check_cpu_list("processor list", list)?;
+    }
+    Ok(limits)
+}
+
+fn namespaces(matches: &ArgMatches) -> Result<Namespaces> {
+    Ok(Namespaces {
+        user: parsed(matches, "userns")?.unwrap_or_default(),
+        pid: parsed(matches, "pid")?.unwrap_or_default(),
+        ipc: parsed(matches, "ipc")?.unwrap_or_default(),
+        uts: parsed(matches, "uts")?.unwrap_or_default(),
+        network: parsed(matches, "network")?.unwrap_or_default(),
+        cgroup: parsed(matches, "cgroupns")?.unwrap_or_default(),
+    })
+}
+
+/// The keys that let go, and whether signals are passed on.
+pub(crate) fn terminal(matches: &ArgMatches) -> Result<Terminal> {
+    let mut terminal = Terminal::default();
+    if let Some(keys) = text(matches, "detach-keys") {
+        terminal.detach_keys = detach_keys(&keys).doing(|| format!("use detach keys {keys:?}"))?;
+    }
+    terminal.forward_signals = text(matches, "sig-proxy").is_none_or(|text| text == "true");
+    Ok(terminal)
+}
+
+/// `ctrl-p,ctrl-q`, or single characters; empty for none.
+fn detach_keys(text: &str) -> Result<Vec<u8>> {
+    let key = |word: &str| {
+        let bytes = word.as_bytes();
+        match (word.strip_prefix("ctrl-").map(str::as_bytes), bytes) {
+            (Some([letter @ b'a'..=b'z']), _) => Ok(letter - b'a' + 1),
+            (Some([sign @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]), _) => Ok(sign & 0x1f),
+            (None, [byte]) if byte.is_ascii_graphic() => Ok(*byte),
+            _ => Err(refuse("key", word, "unknown").hint("write ctrl-a to ctrl-z, or single characters, with commas between")),
+        }
+    };
+    if text.is_empty() { Ok(Vec::new()) } else { text.split(',').map(key).collect() }
+}
+
+/// A point in time: RFC 3339, seconds since 1970, or a span before now (`10m`, `0s`).
+pub(crate) fn time(text: &str) -> Result<u64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    if let Ok(time) = spec::timestamp::parse(text) {
+        return Ok(time);
+    }
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(seconds.saturating_mul(1_000_000_000));
+    }
+    match spec::size::parse_duration_ms("time", text) {
+        Ok(ms) => Ok(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).saturating_sub(ms.saturating_mul(1_000_000))),
+        Err(_) => Err(refuse("time", text, "unknown").hint("write 2026-11-23T10:00:00Z, seconds since 1970, or a span such as 10m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    fn parse(words: &str) -> Result<Definition> {
+        let command = crate::flags::creation(Command::new("run"));
+        definition(&command.try_get_matches_from(std::iter::once("run").chain(words.split(' '))).unwrap())
+    }
+
+    #[test]
+    fn everything_after_the_image_is_the_command() {
+        for words in ["host -- sh -c x", "host sh -c x", "-- host sh -c x"] {
+            assert_eq!(parse(words).unwrap().command, ["sh", "-c", "x"], "{words}");
+        }
+        assert_eq!(parse("host ls --all").unwrap().command, ["ls", "--all"]);
+    }
+
+    #[test]
+    fn flags_become_values() {
+        let definition = parse("-it --rm -m 64m --cpus 0.5 --cap-add net_admin,sys_time --pids-limit -1 -e A=1 --stop-timeout 3 --net none -v ./x:/y host").unwrap();
+        assert!(definition.tty && definition.interactive && definition.remove);
+        assert_eq!((definition.limits.memory, definition.limits.milli_cpus, definition.limits.pids), (Some(64 << 20), Some(500), Some(u64::MAX)));
+        assert_eq!(definition.security.cap_add, ["CAP_NET_ADMIN", "CAP_SYS_TIME"]);
+        assert_eq!((definition.env, definition.stop_timeout_ms), (vec![("A".into(), "1".into())], Some(3000)));
+        assert_eq!(definition.namespaces.network, spec::definition::Network::None);
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        let bad = [
+            "-m 12x host", "--cpus x host", "--pids-limit x host", "--oom-score-adj 2000 host", "--restart x host", "-e =1 host", "-l =1 host",
+            "--security-opt x host", "--time-offset x host", "--rm --restart always host", "nothing:/x", "--stop-signal SIGX host", "--blkio-weight 5 host",
+        ];
+        for words in bad {
+            assert!(parse(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn keys_and_times() {
+        assert_eq!(detach_keys("ctrl-p,ctrl-q").unwrap(), [16, 17]);
+        assert_eq!(detach_keys("a,ctrl-]").unwrap(), [b'a', 29]);
+        assert!(detach_keys("ctrl-1").is_err() && detach_keys("").unwrap().is_empty());
+        assert_eq!(time("1").unwrap(), 1_000_000_000);
+        assert!(time("10m").unwrap() > 1_000_000_000 && time("soon").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The flags of `run` and `create`, with docker's names, and those that several verbs share.
+
+use clap::{Arg, ArgAction, Command};
+
+/// A flag with a value.
+pub(crate) fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help).allow_hyphen_values(true)
+}
+
+/// A flag with a value that can be given again.
+pub(crate) fn list(name: &'static str, what: &'static str, help: &'static str) -> Arg {
+    value(name, what, help).action(ArgAction::Append)
+}
+
+/// A flag without a value.
+pub(crate) fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+/// One or more containers.
+pub(crate) fn containers() -> Arg {
+    Arg::new("container").value_name("CONTAINER").num_args(1..).required(true).help("Name, id, or the beginning of either")
+}
+
+/// One container.
+pub(crate) fn container() -> Arg {
+    Arg::new("container").value_name("CONTAINER").required(true).help("Name, id, or the beginning of either")
+}
+
+/// `--format table|json`.
+pub(crate) fn format() -> Arg {
+    value("format", "FORMAT", "table or json").value_parser(["table", "json"]).default_value("table")
+}
+
+/// Limits, also of `set`.
+pub(crate) fn limits() -> Vec<Arg> {
+    vec![
+        value("memory", "SIZE", "Memory limit, e.g. 512M (-1: none)").short('m'),
+        value("memory-swap", "SIZE", "Memory and swap together (-1: none)"),
+        value("cpus", "NUMBER", "Processors, e.g. 1.5"),
+        value("cpu-shares", "WEIGHT", "Share of processor time, 2 to 262144").short('c'),
+        value("cpuset-cpus", "LIST", "Processors it may use, e.g. 0-2,4"),
+        value("pids-limit", "NUMBER", "Processes and threads (-1: no limit; default 2048)"),
+        value("blkio-weight", "WEIGHT", "Share of disk time, 10 to 1000"),
+    ]
+}
+
+/// The signal and the patience of a stop.
+pub(crate) fn stopping() -> [Arg; 2] {
+    [
+        value("time", "SECONDS", "Until it is killed").short('t').alias("timeout"),
+        value("signal", "SIGNAL", "In place of the container's stop signal").short('s'),
+    ]
+}
+
+/// All of `run` and `create`.
+pub(crate) fn creation(command: Command) -> Command {
+    command
+        .args(basics())
+        .args(environment())
+        .args(files())
+        .args(security())
+        .args(limits())
+        .args(processes())
+        .args(namespaces())
+        .arg(Arg::new("image").index(1).value_name("IMAGE").required(true).help("host, dir:/PATH, tar:/PATH, oci:/LAYOUT[:TAG], bootstrap:debian/SUITE"))
+        .arg(
+            Arg::new("command")
+                .index(2)
+                .value_name("COMMAND")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .help("In place of the image's command, with arguments"),
+        )
+        .disable_help_flag(true)
+        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))
+}
+
+fn basics() -> Vec<Arg> {
+    vec![
+        switch("interactive", "Pass standard input on").short('i'),
+        switch("tty", "Give it a terminal").short('t'),
+        switch("rm", "Remove it when it has ended"),
+        value("name", "NAME", "Its name (one is made up otherwise)"),
+        value("hostname", "NAME", "Its host name (its name otherwise)").short('h'),
+        value("domainname", "NAME", "Its NIS domain name"),
+        list("label", "KEY=VALUE", "A label").short('l'),
+        list("annotation", "KEY=VALUE", "An annotation of its specification"),
+        value("restart", "POLICY", "no, on-failure[:N], always, unless-stopped"),
+        value("log-max-size", "SIZE", "Size of one log file, of which three are kept (default 10M)"),
+        value("cidfile", "FILE", "Write its id to a new file"),
+    ]
+}
+
+fn environment() -> Vec<Arg> {
+    vec![
+        list("env", "NAME[=VALUE]", "A variable; without a value it is ours").short('e'),
+        list("env-file", "FILE", "Variables, one a line"),
+        value("workdir", "DIR", "Where the program starts").short('w'),
+        value("user", "USER[:GROUP]", "Who runs the program, by name or number").short('u'),
+        value("entrypoint", "PROGRAM", "In place of the image's entry point (empty: none)"),
+    ]
+}
+
+fn files() -> Vec<Arg> {
+    vec![
+        list("volume", "[SOURCE:]TARGET[:OPTIONS]", "A directory of the host, or a named volume").short('v'),
+        list("mount", "type=…,src=…,dst=…", "A mount in words"),
+        list("tmpfs", "TARGET[:OPTIONS]", "A directory in memory"),
+        switch("read-only", "Its root file system can not be written"),
+        value("shm-size", "SIZE", "Size of /dev/shm (default 64M)"),
+        list("device", "PATH[:PATH][:rwm]", "A device of the host"),
+    ]
+}
+
+fn security() -> Vec<Arg> {
+    vec![
+        list("cap-add", "CAPABILITY", "Allow more"),
+        list("cap-drop", "CAPABILITY", "Allow less"),
+        list("security-opt", "OPTION", "no-new-privileges[=BOOL], seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined"),
+        switch("privileged", "Allow everything that its user namespace allows"),
+    ]
+}
+
+fn processes() -> Vec<Arg> {
+    vec![
+        list("ulimit", "NAME=SOFT[:HARD]", "A resource limit of its processes"),
+        list("sysctl", "KEY=VALUE", "A kernel parameter of its namespaces"),
+        switch("init", "Run an init that reaps processes and passes signals on"),
+        value("stop-signal", "SIGNAL", "What asks it to end"),
+        value("stop-timeout", "SECONDS", "Until it is killed then (default 10)"),
+        value("oom-score-adj", "NUMBER", "-1000 to 1000"),
+        value("pidfile", "FILE", "Write its first process's id to a file").hide_default_value(true),
+    ]
+}
+
+fn namespaces() -> Vec<Arg> {
+    vec![
+        value("userns", "MODE", "private, host, container:NAME"),
+        value("pid", "MODE", "private, host, container:NAME"),
+        value("ipc", "MODE", "private, host, container:NAME"),
+        value("uts", "MODE", "private, host, container:NAME"),
+        value("network", "MODE", "private, none, host, container:NAME, ns:PATH").alias("net"),
+        value("cgroupns", "MODE", "private, host, container:NAME"),
+        list("time-offset", "CLOCK=SECONDS", "Shift boottime or monotonic"),
+    ]
+}
+
+/// How a terminal is let go, and whether signals are passed on.
+pub(crate) fn attaching() -> [Arg; 2] {
+    [
+        value("detach-keys", "KEYS", "What lets go of it (default ctrl-p,ctrl-q)"),
+        value("sig-proxy", "BOOL", "Pass signals on (default true)").value_parser(["true", "false"]).default_value("true"),
+    ]
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cella set`: changes limits and policy, at once when it runs.
+
+use clap::{ArgMatches, Command};
+use engine::{Change, Error, Kind, Result};
+use spec::definition::Limits;
+
+use crate::app::Context;
+use crate::definition::{limits, parsed, texts};
+use crate::flags::{self, containers, value};
+
+pub(super) fn command(command: Command) -> Command {
+    command
+        .about("Change limits and restart policy, also while it runs")
+        .args(flags::limits())
+        .arg(value("restart", "POLICY", "no, on-failure[:N], always, unless-stopped"))
+        .arg(containers())
+        .after_help("Example:\n  cella set web --memory 1G --cpus 2")
+}
+
+pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
+    let change = Change { limits: limits(matches)?, restart: parsed(matches, "restart")? };
+    if change.limits == Limits::default() && change.restart.is_none() {
+        return Err(Error::new(Kind::Invalid, "nothing to change").hint("cella set --help"));
+    }
+    let engine = context.engine()?;
+    Context::each(&texts(matches, "container"), |name| {
+        for warning in engine.set(name, &change)? {
+            eprintln!("cella: warning: {warning}");
+        }
+        crate::output::line(name);
+        Ok(())
+    })
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cella stats`: what containers use, live.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command};
+use engine::{Engine, Kind, Result, StatsRow, Status};
+
+use crate::app::Context;
+use crate::definition::{text, texts};
+use crate::flags::{format, switch};
+use crate::output::{self, Cell};
+
+/// Between two readings.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Between the two readings that a percentage needs when there is only one answer.
+const ONCE: Duration = Duration::from_millis(200);
+
+pub(super) fn command(command: Command) -> Command {
+    command
+        .about("Show what containers use")
+        .arg(switch("no-stream", "Once"))
+        .arg(format())
+        .arg(Arg::new("container").value_name("CONTAINER").num_args(0..).help("All that run, without one"))
+        .after_help("Example:\n  cella stats --no-stream")
+}
+
+pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
+    let engine = context.engine()?;
+    let names = texts(matches, "container");
+    let json = text(matches, "format").as_deref() == Some("json");
+    if matches.get_flag("no-stream") && json {
+        output::json_line(&read(&engine, &names)?);
+        return Ok(0);
+    }
+    let mut before = by_id(read(&engine, &names)?);
+    loop {
+        std::thread::sleep(if matches.get_flag("no-stream") { ONCE } else { EVERY });
+        let rows = read(&engine, &names)?;
+        if json {
+            output::json_line(&rows);
+        } else {
+            if !matches.get_flag("no-stream") && std::io::stdout().is_terminal() {
+                output::print("\x1b[H\x1b[2J");
+            }
+            table(&rows, &before);
+        }
+        if matches.get_flag("no-stream") {
+            return Ok(0);
+        }
+        before = by_id(rows);
+    }
+}
+
+fn by_id(rows: Vec<StatsRow>) -> BTreeMap<String, StatsRow> {
+    rows.into_iter().map(|row| (row.id.clone(), row)).collect()
+}
+
+/// Those that were named must run; of all others only those that do are shown.
+fn read(engine: &Engine, names: &[String]) -> Result<Vec<StatsRow>> {
+    if !names.is_empty() {
+        return names.iter().map(|name| engine.stats(name)).collect();
+    }
+    let running = engine.list()?.into_iter().filter(|one| matches!(one.status, Status::Running | Status::Paused));
+    let mut rows = Vec::new();
+    for one in running {
+        match engine.stats(&one.id) {
+            Err(error) if matches!(error.kind, Kind::Conflict | Kind::NotFound) => {}
+            other => rows.push(other?),
+        }
+    }
+    Ok(rows)
+}
+
+fn table(rows: &[StatsRow], before: &BTreeMap<String, StatsRow>) {
+    let size = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), spec::size::format_bytes);
+    let cells: Vec<Vec<Cell>> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.name.as_str().into(),
+                processor(row, before.get(&row.id)).into(),
+                output::usage(row.memory, row.memory_limit).into(),
+                format!("{} / {}", size(row.read_bytes), size(row.write_bytes)).into(),
+                row.pids.map_or_else(|| "-".to_owned(), |pids| pids.to_string()).into(),
+            ]
+        })
+        .collect();
+    output::table(&["NAME", "CPU", "MEMORY", "DISK READ / WRITTEN", "PIDS"], &cells);
+}
+
+/// Percent of one processor since the last reading.
+fn processor(row: &StatsRow, before: Option<&StatsRow>) -> String {
+    let Some(before) = before else { return "-".to_owned() };
+    let time = row.time_ns.saturating_sub(before.time_ns);
+    match (row.cpu_ns, before.cpu_ns) {
+        (Some(now), Some(then)) if time > 0 => {
+            let tenths = now.saturating_sub(then).saturating_mul(1000) / time;
+            format!("{}.{}%", tenths / 10, tenths % 10)
+        }
+        _ => "-".to_owned(),
+    }
+}

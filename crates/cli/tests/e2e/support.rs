@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A store of its own for each test, and the oracle that looks for what the test has left behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    std::env::var_os("CELLA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_cella").into(), PathBuf::from)
+}
+
+/// Says that a test can not run here, and why; the caller returns.
+pub fn skip(test: &str, reason: &str) {
+    println!("SKIPPED: {test}: {reason}");
+    if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(log);
+        writeln!(file.unwrap(), "SKIPPED: {test}: {reason}").unwrap();
+    }
+}
+
+/// Is this root? A test that needs it is skipped otherwise.
+pub fn is_root(test: &str) -> bool {
+    let root = fs::metadata("/proc/self").map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap() == 0;
+    if !root {
+        skip(test, "it needs root");
+    }
+    root
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
+        let code = output.status.code().or(signal.map(|signal| 128 + signal)).unwrap();
+        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+impl Done {
+    /// Its output, without the last line break, when it went well.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "out: {}\nerr: {}", self.out, self.err);
+        self.out.trim_end_matches('\n').to_owned()
+    }
+
+    /// Its error message, when it failed with this code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
+        assert!(self.err.starts_with("cella: "), "{}", self.err);
+        let lines: Vec<&str> = self.err.lines().collect();
+        assert!(lines.len() <= 2 && lines.iter().skip(1).all(|line| line.starts_with("  hint: ")), "{}", self.err);
+        self.err
+    }
+}
+
+/// A store, and all that belongs to it.
+pub struct Store {
+    pub root: PathBuf,
+    finished: bool,
+}
+
+impl Store {
+    /// A new one for the test of this name.
+    pub fn new(test: &str) -> Self {
+        let name = format!("cella-e2e-{}-{test}", std::process::id());
+        let root = Path::new("/var/tmp").join(name.replace("::", "-"));
+        fs::remove_dir_all(&root).ok();
+        fs::create_dir(&root).unwrap();
+        Self { root, finished: false }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.env("CELLA_ROOT", &self.root).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    pub fn cella(&self, arguments: &[&str]) -> Done {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// A shell script in a throw-away container of the host's userland.
+    pub fn sh(&self, flags: &[&str], script: &str) -> Done {
+        let arguments = [&["run", "--rm"], flags, &["host", "sh", "-c", script]].concat();
+        self.cella(&arguments)
+    }
+
+    /// With this on its standard input.
+    pub fn cella_with_input(&self, arguments: &[&str], input: &str) -> Done {
+        let mut child = self.piped(arguments);
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+
+    pub fn piped(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The field of a container's inspection, as jq would show it.
+    pub fn inspect(&self, container: &str, field: &str) -> String {
+        let json: serde_json::Value = serde_json::from_str(&self.cella(&["inspect", container]).ok()).unwrap();
+        let value = json.pointer(&format!("/0/{}", field.replace('.', "/"))).cloned().unwrap_or_default();
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }
+
+    /// The ids of all containers that were ever made in this store.
+    fn ids(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(self.root.join("run/events.jsonl")).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter_map(|event| Some(event.get("id")?.as_str()?.to_owned())).collect()
+    }
+
+    /// Everything that this store has left on the host besides its images.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for directory in ["containers", "volumes"] {
+            left.extend(names(&self.root.join(directory)).into_iter().map(|name| format!("{directory}/{name}")));
+        }
+        left.extend(names(&self.root.join("run")).into_iter().filter(|name| name != "events.jsonl").map(|name| format!("run/{name}")));
+        let root = self.root.to_string_lossy().into_owned();
+        for slot in names(Path::new("/var/lib/cella/ids")) {
+            let owner = fs::read_link(Path::new("/var/lib/cella/ids").join(&slot)).unwrap_or_default();
+            if owner.to_string_lossy().starts_with(&format!("{root}#")) {
+                left.push(format!("ids {slot} of {}", owner.display()));
+            }
+        }
+        let ids = self.ids();
+        left.extend(control_groups().into_iter().filter(|path| ids.iter().any(|id| path.contains(id.as_str()))));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        left.extend(mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned));
+        left.extend(processes().into_iter().filter(|(_, holds)| holds.iter().any(|path| path.contains(&root))).map(|(pid, holds)| {
+            format!("process {pid} holds {holds:?}")
+        }));
+        left
+    }
+
+    /// The end of every test: nothing is left.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.finished = true;
+        // A process that has been reaped or a file that has been closed may take a moment to be gone.
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let mut left = self.leftovers();
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+            left = self.leftovers();
+        }
+        assert!(left.is_empty(), "left over: {left:#?}");
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        for name in names(&self.root.join("containers")) {
+            self.cella(&["rm", "-f", &name]);
+        }
+        self.cella(&["doctor", "--repair"]);
+        fs::remove_dir_all(&self.root).ok();
+        assert!(self.finished || std::thread::panicking(), "a test ends with finish()");
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// All control groups of ours, in every hierarchy.
+pub fn control_groups() -> Vec<String> {
+    let roots = names(Path::new("/sys/fs/cgroup")).into_iter().map(|name| Path::new("/sys/fs/cgroup").join(name));
+    let groups = roots.chain([PathBuf::from("/sys/fs/cgroup")]).flat_map(|root| {
+        names(&root).into_iter().filter(|name| name.starts_with("cella-")).map(move |name| root.join(name).display().to_string())
+    });
+    groups.collect()
+}
+
+/// Every process with what it has open, and where it stands.
+fn processes() -> Vec<(u32, Vec<String>)> {
+    let mut list = Vec::new();
+    for pid in names(Path::new("/proc")).into_iter().filter_map(|name| name.parse::<u32>().ok()) {
+        let directory = PathBuf::from(format!("/proc/{pid}"));
+        let links = names(&directory.join("fd")).into_iter().map(|fd| directory.join("fd").join(fd));
+        let links = links.chain(["cwd", "root"].map(|name| directory.join(name)));
+        let holds = links.filter_map(|link| Some(fs::read_link(link).ok()?.to_string_lossy().into_owned())).collect();
+        list.push((pid, holds));
+    }
+    list
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Changes what a container is called and what it may use.
+
+use kernel::Errno;
+use kernel::cgroup::{Group, Layout};
+use runtime::Request;
+use spec::Name;
+
+use crate::compose;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::request::Change;
+use crate::start;
+use crate::stop;
+use crate::store::Store;
+
+pub(crate) fn rename(store: &Store, container: &str, new: &Name) -> Result<()> {
+    let (found, _lock) = start::locked(store, container)?;
+    let old = &found.name;
+    match kernel::file::rename_new(&store.directory(old), &store.directory(new)) {
+        Err(error) if error.is(Errno::EXIST) => {
+            let message = format!("cannot rename {old}: the name {new} is taken");
+            return Err(Error::new(Kind::Conflict, message).hint("choose another name"));
+        }
+        other => other.doing(|| format!("rename {old}"))?,
+    }
+    kernel::file::sync_directory(&store.containers())?;
+    store.events().append("rename", &found.record.id, new.as_str(), &[("old_name", old.to_string())])?;
+    Ok(())
+}
+
+pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec<String>> {
+    let (mut found, _lock) = start::locked(store, container)?;
+    let name = found.name.clone();
+    let limits = found.record.definition.limits.changed_by(&change.limits);
+    limits.check().doing(|| format!("change {name}"))?;
+    let running = store.state(&found)?.is_some();
+    let before = found.record.clone();
+    found.record.definition.limits = limits;
+    if let Some(restart) = change.restart {
+        if found.record.definition.remove && restart != spec::definition::Restart::No {
+            let message = format!("cannot change {name}: it is removed when it ends, so it can not be restarted");
+            return Err(Error::new(Kind::Conflict, message));
+        }
+        found.record.definition.restart = restart;
+    }
+    let facts = start::facts()?;
+    let settings = |record: &crate::record::Record| {
+        plan::settings(&compose::resources(&record.definition.limits), &facts).map_err(start::of_plan)
+    };
+    let (new, old) = (settings(&found.record)?, settings(&before)?);
+    found.record.write(&store.directory(&name), true).doing(|| format!("change {name}"))?;
+    if running {
+        let group = Group::new(Layout::detect()?, &found.record.cgroup());
+        if let Err(error) = group.apply(&new) {
+            // What is written down stays what is true.
+            before.write(&store.directory(&name), true)?;
+            group.apply(&old).ok();
+            return Err(refused(&error, &found.record.definition.limits, &group)).doing(|| format!("change {name}"));
+        }
+        if change.restart.is_some() {
+            let policy = found.record.definition.restart.to_string();
+            stop::ask(store, &found, &Request::Policy(policy)).doing(|| format!("change {name}"))?;
+        }
+    }
+    store.events().append("set", &found.record.id, name.as_str(), &[])?;
+    Ok(Vec::new())
+}
+
+fn refused(error: &kernel::Error, limits: &spec::definition::Limits, group: &Group) -> Error {
+    match (limits.memory, group.stats().memory) {
+        (Some(limit), Some(used)) if error.is(Errno::BUSY) && limit < used => {
+            let (limit, used) = (spec::size::format_bytes(limit), spec::size::format_bytes(used));
+            Error::new(Kind::Conflict, format!("memory limit {limit} is below what it uses now ({used})"))
+                .hint(format!("stop it first, or ask for more than {used}"))
+        }
+        _ => error.clone().into(),
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Starts a container: composes and compiles its plan, then leaves a keeper with it and hears how that went.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use kernel::cgroup::{Group, Layout};
+use kernel::lock::Lock;
+use kernel::process::{self, Forked};
+use plan::{Facts, Plan};
+use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Request};
+use spec::definition::{Definition, Network, Share};
+
+use crate::compose::{self, Composed};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::record;
+use crate::request::Attach;
+use crate::session::{self, Session};
+use crate::store::{Found, Store};
+
+/// Bytes of one log file.
+const LOG_LIMIT: u64 = 10 << 20;
+
+/// Milliseconds from the stop signal to SIGKILL.
+pub(crate) const STOP_TIMEOUT_MS: u64 = 10_000;
+
+const SIGTERM: i32 = 15;
+
+/// How long a keeper that is at its end may take.
+const ENDING_MS: u64 = 30_000;
+
+pub(crate) fn start(store: &Store, container: &str, attach: Attach) -> Result<Session> {
+    let name = store.find(container)?.name;
+    let lock = store.lock(&name)?;
+    let found = store.find(name.as_str())?;
+    store.mend(&found, &lock)?;
+    // A container that was to be removed at its end is gone after the mending.
+    let found = store.find(name.as_str())?;
+    let run = store.run_directory(&found.record.id);
+    if run.exists() {
+        if store.state(&found)?.is_some() {
+            return session::attach(store, name.as_str(), attach);
+        }
+        wait_for_end(&run)?;
+    }
+    launch(store, &found, attach).doing(|| format!("start {name}"))
+}
+
+/// The last keeper has told its end, and is clearing away.
+fn wait_for_end(run: &Path) -> Result<()> {
+    let deadline = kernel::time::monotonic_ms() + ENDING_MS;
+    while runtime::is_kept(run)? {
+        if kernel::time::monotonic_ms() > deadline {
+            return Err(Error::new(Kind::Own, "its last keeper does not end").hint("cella rm -f removes it"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// What the host has.
+pub(crate) fn facts() -> Result<Facts> {
+    let possible = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Facts {
+        cgroups: Layout::detect()?,
+        apparmor: kernel::probe::has_apparmor(),
+        selinux: kernel::probe::has_selinux(),
+        landlock: kernel::landlock::version(),
+        possible_processors: u32::try_from(possible).unwrap_or(1),
+    })
+}
+
+/// The plan of a specification on this host.
+pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts) -> Result<Plan> {
+    plan::compile(&composed.spec, composed.trees, definition.init, facts).map_err(of_plan)
+}
+
+pub(crate) fn of_plan(error: plan::Error) -> Error {
+    let hint = match &error {
+        plan::Error::Missing { .. } => Some("cella doctor says what this host has".to_owned()),
+        plan::Error::Invalid { .. } | plan::Error::Seccomp(_) => None,
+    };
+    Error { kind: Kind::Invalid, message: error.to_string(), hint }
+}
+
+fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
+    let definition = &found.record.definition;
+    let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
+    let facts = facts()?;
+    let composed = compose::compose(store, found, &directory, &run)?;
+    let plan = compile(composed, definition, &facts)?;
+    let prepared = Prepared::make(store, found, &run);
+    let prepared = prepared.inspect_err(|_| drop(kernel::file::remove_any(&run)))?;
+    let group = Group::new(facts.cgroups, &found.record.cgroup());
+    let (ours, theirs) = kernel::socket::pair()?;
+    let connection = Connection::new(ours);
+    if attach != Attach::None {
+        connection.ask(&Request::Attach { input: attach == Attach::All && definition.interactive })?;
+    }
+    let signals = session::signals(attach)?;
+    let keeper = keeper(store, found, plan, group, prepared, theirs)?;
+    let child = match process::clone(0, None)? {
+        Forked::Child => {
+            drop((connection, signals));
+            keeper.serve()
+        }
+        Forked::Parent(child) => child,
+    };
+    drop(keeper);
+    let (pid, warnings) = hear(&connection, found).inspect_err(|_| {
+        // It is at its end: all is cleared away when that is reached.
+        process::wait(&child.pidfd).ok();
+    })?;
+    Ok(Session::new(found, connection, pid, warnings, attach, signals, Some(child)))
+}
+
+/// What a run needs before its keeper is there.
+struct Prepared {
+    run: OwnedFd,
+    alive: OwnedFd,
+}
+
+impl Prepared {
+    fn make(store: &Store, found: &Found, run: &Path) -> Result<Self> {
+        kernel::file::make_directories(&store.place.run, 0o700)?;
+        kernel::file::make_directory(run, 0o700)?;
+        let alive = runtime::take_alive(run)?;
+        etc(store, found, &run.join("etc"))?;
+        Ok(Self { run: kernel::root::open_directory_path(run)?, alive })
+    }
+}
+
+fn keeper(store: &Store, found: &Found, plan: Plan, group: Group, prepared: Prepared, first: OwnedFd) -> Result<Keeper> {
+    let definition = &found.record.definition;
+    let of_image = found.record.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
+    let stop_signal = definition.stop_signal.or(of_image).map_or(SIGTERM, |signal: spec::signal::Signal| signal.0);
+    Ok(Keeper {
+        id: found.record.id.clone(),
+        boot: kernel::procfs::boot_id()?,
+        plan,
+        group,
+        run: prepared.run,
+        alive: prepared.alive,
+        directory: kernel::root::open_directory_path(&store.directory(&found.name))?,
+        log_limit: definition.log_max_size.unwrap_or(LOG_LIMIT),
+        interactive: definition.interactive,
+        restart: definition.restart,
+        stop_signal,
+        stop_timeout_ms: definition.stop_timeout_ms.unwrap_or(STOP_TIMEOUT_MS),
+        events: store.events(),
+        first,
+        finish: finish(store.clone(), found.clone()),
+    })
+}
+
+/// The keeper's last act: how it ended goes to the store, or the container goes from it.
+fn finish(store: Store, found: Found) -> Finish {
+    Box::new(move |exited: &Exited| {
+        // It may have been renamed meanwhile.
+        let Ok(found) = store.find(&found.record.id) else { return };
+        let directory = store.directory(&found.name);
+        // Nobody is there to be told when this fails; the next command finds the run half ended, and mends it.
+        if found.record.definition.remove {
+            if store.discard(&found.name, &found.record).is_ok() {
+                store.events().append("remove", &found.record.id, found.name.as_str(), &[]).ok();
+            }
+        } else {
+            record::write_last(&directory, exited, true).ok();
+        }
+    })
+}
+
+/// Hears of the start: the first process's id, and warnings.
+fn hear(connection: &Connection, found: &Found) -> Result<(i32, Vec<String>)> {
+    let mut warnings = Vec::new();
+    loop {
+        match connection.answer()? {
+            Some(Answer::Started { pid }) => return Ok((pid, warnings)),
+            Some(Answer::Warning(warning)) => warnings.push(warning),
+            Some(Answer::Failed(failure)) => return Err(of_failure(failure)),
+            Some(Answer::Output(..) | Answer::Exited { .. } | Answer::Done | Answer::Refused(_)) => {}
+            None => {
+                let message = format!("the keeper of {} died", found.name);
+                return Err(Error::new(Kind::Own, message).hint("cella doctor says what this host lacks"));
+            }
+        }
+    }
+}
+
+pub(crate) fn of_failure(failure: Failure) -> Error {
+    let (kind, hint) = match failure.kind {
+        FailureKind::Own => (Kind::Own, None),
+        FailureKind::NotFound => (Kind::NoProgram, Some("the program is looked for in the image's own PATH")),
+        FailureKind::NotExecutable => (Kind::NotExecutable, None),
+    };
+    Error { kind, message: failure.message, hint: hint.map(str::to_owned) }
+}
+
+/// The files that name the container and its network, mounted over the image's.
+fn etc(store: &Store, found: &Found, directory: &Path) -> Result<()> {
+    let definition = &found.record.definition;
+    let hostname = match definition.namespaces.uts {
+        Share::Private => compose::hostname(found),
+        Share::Host | Share::Container(_) => kernel::probe::hostname(),
+    };
+    let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
+    let own = |address: &str| {
+        let domain = definition.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
+        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {domain}{hostname}\n").into_bytes()
+    };
+    let (hosts, resolv) = match &definition.namespaces.network {
+        Network::Host => (of_host("/etc/hosts"), of_host("/etc/resolv.conf")),
+        Network::Path(_) => (own("127.0.1.1"), of_host("/etc/resolv.conf")),
+        Network::Private | Network::None => (own("127.0.1.1"), Vec::new()),
+        Network::Container(name) => {
+            let theirs = store.run_directory(&store.find(name)?.record.id).join("etc");
+            let read = |file: &str| std::fs::read(theirs.join(file)).unwrap_or_default();
+            (read("hosts"), read("resolv.conf"))
+        }
+    };
+    kernel::file::make_directory(directory, 0o700)?;
+    let owner = found.record.ids.map_or(0, |ids| ids.base);
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)] {
+        let path = directory.join(name);
+        kernel::file::remove(&path)?;
+        kernel::file::write_new(&path, &text, 0o644)?;
+        kernel::file::set_owner(&path, owner, owner)?;
+    }
+    Ok(())
+}
+
+/// Holds the container's lock and its name while something is done to it.
+pub(crate) fn locked(store: &Store, container: &str) -> Result<(Found, Lock)> {
+    let name = store.find(container)?.name;
+    let lock = store.lock(&name)?;
+    let found = store.find(name.as_str())?;
+    store.mend(&found, &lock)?;
+    Ok((store.find(name.as_str())?, lock))
+}

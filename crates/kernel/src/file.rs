@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Our own files: appended to, renamed, made and removed, in directories that only root can write.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+
+use crate::error::{Call, Errno, Result};
+
+/// Appends `bytes` in one write (mode 0600 when it has to be made); gives the file's size.
+///
+/// # Errors
+/// open(2)'s or write(2)'s.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<u64> {
+    let file = open_append(CWD, path)?;
+    rustix::io::write(&file, bytes).call(|| format!("write({path:?})"))?;
+    size(&file)
+}
+
+/// Opens a file for appending, made with mode 0600 when it is missing.
+///
+/// # Errors
+/// openat(2)'s.
+pub fn open_append(directory: impl AsFd, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(directory, path, flags, Mode::from_raw_mode(0o600)).call(|| format!("openat({path:?}, O_APPEND)"))
+}
+
+/// Opens a file for reading below a directory.
+///
+/// # Errors
+/// openat(2)'s.
+pub fn open_read(directory: impl AsFd, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(directory, path, flags, Mode::empty()).call(|| format!("openat({path:?})"))
+}
+
+/// Size in bytes.
+///
+/// # Errors
+/// fstat(2)'s.
+pub fn size(file: impl AsFd) -> Result<u64> {
+    let stat = rustix::fs::fstat(file).call(|| "fstat()")?;
+    Ok(u64::try_from(stat.st_size).unwrap_or_default())
+}
+
+/// Renames, replacing what is there.
+///
+/// # Errors
+/// rename(2)'s.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    rustix::fs::rename(from, to).call(|| format!("rename({from:?}, {to:?})"))
+}
+
+/// Renames below a directory, replacing what is there.
+///
+/// # Errors
+/// renameat(2)'s.
+pub fn rename_at(directory: impl AsFd, from: &str, to: &str) -> Result<()> {
+    rustix::fs::renameat(&directory, from, &directory, to).call(|| format!("renameat({from:?}, {to:?})"))
+}
+
+/// Renames unless something has the new name already.
+///
+/// # Errors
+/// renameat2(2)'s: `EEXIST`.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+        .call(|| format!("renameat2({from:?}, {to:?}, RENAME_NOREPLACE)"))
+}
+
+/// Makes a directory of exactly this mode; one that is there already is left alone.
+///
+/// # Errors
+/// mkdir(2)'s.
+pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    match make_new_directory(path, mode) {
+        Err(error) if error.is(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a directory that must not be there.
+///
+/// # Errors
+/// mkdir(2)'s: `EEXIST`.
+pub fn make_new_directory(path: &Path, mode: u32) -> Result<()> {
+    rustix::fs::mkdir(path, Mode::from_raw_mode(mode)).call(|| format!("mkdir({path:?})"))
+}
+
+/// Makes a directory and those that lead to it, which get mode 0711.
+///
+/// # Errors
+/// mkdir(2)'s.
+pub fn make_directories(path: &Path, mode: u32) -> Result<()> {
+    match make_directory(path, mode) {
+        Err(error) if error.is(Errno::NOENT) => {
+            let parent = path.parent().ok_or(error)?;
+            make_directories(parent, 0o711)?;
+            make_directory(path, mode)
+        }
+        other => other,
+    }
+}
+
+/// Makes a file of exactly this content that must not be there.
+///
+/// # Errors
+/// open(2)'s: `EEXIST`; write(2)'s.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).call(|| format!("open({path:?}, O_CREAT|O_EXCL)"))?;
+    crate::event::write_all(&file, bytes)
+}
+
+/// Removes a file; one that is gone already is fine.
+///
+/// # Errors
+/// unlink(2)'s.
+pub fn remove(path: &Path) -> Result<()> {
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).call(|| format!("unlink({path:?})")),
+    }
+}
+
+/// Removes an empty directory; one that is gone already is fine.
+///
+/// # Errors
+/// rmdir(2)'s.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    match rustix::fs::rmdir(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).call(|| format!("rmdir({path:?})")),
+    }
+}
+
+/// Makes a symbolic link that must not be there.
+///
+/// # Errors
+/// symlink(2)'s: `EEXIST`.
+pub fn make_link(path: &Path, text: &str) -> Result<()> {
+    rustix::fs::symlink(text, path).call(|| format!("symlink({text:?}, {path:?})"))
+}
+
+/// The text of a symbolic link.
+///
+/// # Errors
+/// readlink(2)'s.
+pub fn read_link(path: &Path) -> Result<String> {
+    let text = rustix::fs::readlink(path, Vec::new()).call(|| format!("readlink({path:?})"))?;
+    Ok(text.to_string_lossy().into_owned())
+}
+
+/// Is there anything at this path (not followed when it is a link)?
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Changes the owner of the file at this path of ours.
+///
+/// # Errors
+/// chown(2)'s.
+pub fn set_owner(path: &Path, uid: u32, gid: u32) -> Result<()> {
+    let (owner, group) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::chownat(CWD, path, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+        .call(|| format!("fchownat({path:?}, {uid}, {gid})"))
+}
+
+/// Puts what was written to a directory's entries on the disk.
+///
+/// # Errors
+/// fsync(2)'s.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    let directory = crate::root::open_directory_path(path)?;
+    rustix::fs::fsync(&directory).call(|| format!("fsync({path:?})"))
+}
+
+/// The null device, for reading and writing.
+///
+/// # Errors
+/// open(2)'s.
+pub fn open_null() -> Result<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call(|| "open(\"/dev/null\", O_RDWR)")
+}
+
+/// The names in a directory, unsorted.
+///
+/// # Errors
+/// open(2)'s or getdents64(2)'s.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(path).call(|| format!("opendir({path:?})"))?;
+    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+/// Removes a file, a link, a socket, or an empty directory.
+///
+/// # Errors
+/// unlink(2)'s or rmdir(2)'s.
+pub fn remove_any(path: &Path) -> Result<()> {
+    match remove(path) {
+        Err(error) if error.is(Errno::ISDIR) || error.is(Errno::PERM) => {
+            for name in names(path)? {
+                remove_any(&path.join(name))?;
+            }
+            remove_directory(path)
+        }
+        other => other,
+    }
+}
+
+/// Replaces the file `name` in the directory as a whole: written beside it, then renamed over it.
+///
+/// `durable` puts it on the disk before anybody can see it.
+///
+/// # Errors
+/// openat(2)'s, write(2)'s, fsync(2)'s or renameat(2)'s.
+pub fn write_atomic(directory: impl AsFd, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
+    let temporary = format!(".{name}.new");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(&directory, temporary.as_str(), flags, Mode::from_raw_mode(0o600))
+        .call(|| format!("openat({temporary:?}, O_CREAT|O_TRUNC)"))?;
+    crate::event::write_all(&file, bytes)?;
+    if durable {
+        rustix::fs::fdatasync(&file).call(|| format!("fdatasync({temporary:?})"))?;
+    }
+    rename_at(&directory, &temporary, name)?;
+    if durable {
+        let directory = crate::root::open_directory(&directory, ".")?;
+        rustix::fs::fsync(&directory).call(|| "fsync(directory)")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan: everything resolved, nothing left to decide.
+//!
+//! ```text
+//! launcher                                child (in its new namespaces)
+//! make the control group, its limits
+//! clone3 ───────────────────────────────► wait
+//! write the id maps
+//! make trees and sources (detached)
+//! "go" with their descriptors ──────────► steps 0, 1, 2 …
+//!        ◄──────── terminal's master ──── Step::Terminal
+//!        ◄──────── {step, errno, call} ── a step failed: nothing runs
+//!        ◄──────── end of file ────────── Step::Execute happened
+//! ```
+
+use std::path::PathBuf;
+
+use kernel::cgroup::Layout;
+use kernel::types::{CapabilitySet, NamespaceKind, SockFilter};
+use serde::{Serialize, Serializer};
+
+/// What the host has, probed once.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Control groups.
+    pub cgroups: Layout,
+    /// AppArmor is active.
+    pub apparmor: bool,
+    /// SELinux is active.
+    pub selinux: bool,
+    /// Version of Landlock, 0 for none.
+    pub landlock: u32,
+    /// The processors that can ever be there: their thermal state is hidden.
+    pub possible_processors: u32,
+}
+
+/// All steps to start a container.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Version of this format.
+    pub version: u32,
+    /// New namespaces.
+    #[serde(serialize_with = "kinds")]
+    pub new_namespaces: Vec<NamespaceKind>,
+    /// Namespaces that are joined, before the new ones are made.
+    pub join_namespaces: Vec<Join>,
+    /// User ids of the new user namespace.
+    pub uid_map: Vec<Map>,
+    /// Group ids.
+    pub gid_map: Vec<Map>,
+    /// The control group.
+    pub cgroup: Cgroup,
+    /// Resource limits, set from outside.
+    pub limits: Vec<Limit>,
+    /// Score adjustment of the out-of-memory killer.
+    pub oom_score_adj: Option<i32>,
+    /// The parts of the root file system; the first is `/`.
+    pub trees: Vec<Tree>,
+    /// Mounts made outside and handed in, by their index.
+    pub sources: Vec<Source>,
+    /// What the child does, in order.
+    pub steps: Vec<Step>,
+    /// Standard streams are a terminal.
+    pub terminal: bool,
+    /// Who owns the standard streams, as the host sees it.
+    pub owner: (u32, u32),
+}
+
+/// A further program for a container that runs, resolved.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// The paths to try, in order.
+    pub candidates: Vec<String>,
+    /// Arguments.
+    pub arguments: Vec<String>,
+    /// `NAME=value`.
+    pub environment: Vec<String>,
+    /// Working directory.
+    pub workdir: PathBuf,
+    /// User, group, supplementary groups.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// What can ever be had.
+    pub bounding: CapabilitySet,
+    /// What counts.
+    pub effective: CapabilitySet,
+    /// No execve gains rights.
+    pub no_new_privileges: bool,
+    /// The system call filter.
+    pub filter: Option<Program>,
+    /// What Landlock refuses, and what of it is let through below `/dev`.
+    pub landlock: Option<(u64, u64)>,
+    /// A label: file below `/proc/self/attr`, value.
+    pub label: Option<(&'static str, String)>,
+    /// A terminal.
+    pub tty: bool,
+    /// Resource limits.
+    pub limits: Vec<Limit>,
+}
+
+/// A namespace to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Join {
+    /// Its kind.
+    #[serde(serialize_with = "kind")]
+    pub kind: NamespaceKind,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// One line of an id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Map {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// The control group and what is written to it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cgroup {
+    /// Its name in every hierarchy.
+    pub name: String,
+    /// Control files, in order.
+    pub settings: Vec<Setting>,
+    /// Device rules, where a program has to enforce them.
+    pub devices: Vec<DeviceRule>,
+}
+
+/// A control file.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Setting(#[serde(serialize_with = "setting")] pub kernel::cgroup::Setting);
+
+/// A device rule.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(transparent)]
+pub struct DeviceRule(#[serde(serialize_with = "device_rule")] pub kernel::cgroup::DeviceRule);
+
+/// A resource limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Limit {
+    /// Name, e.g. `nofile`.
+    pub name: String,
+    /// Number.
+    pub resource: u32,
+    /// Soft limit; `u64::MAX` is none.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// An overlay: read-only layers with a writable one on top.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tree {
+    /// Where inside: `/` or a directory below it.
+    pub target: PathBuf,
+    /// The layers, top first; shown with their ids shifted.
+    pub lowers: Vec<PathBuf>,
+    /// The writable layer.
+    pub upper: PathBuf,
+    /// The work directory that goes with it.
+    pub work: PathBuf,
+    /// It is thrown away: nothing has to reach the disk.
+    pub volatile: bool,
+}
+
+/// A mount that is made outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Source {
+    /// A file or directory of the host.
+    Bind {
+        /// Its path.
+        path: PathBuf,
+        /// With what is mounted below it.
+        recursive: bool,
+        /// Attributes to set (`kernel::types::attr`).
+        set: u64,
+        /// Attributes to clear.
+        clear: u64,
+        /// Ids are shifted by the container's map.
+        idmap: bool,
+        /// `private`, `slave` or `shared`.
+        propagation: &'static str,
+    },
+    /// A device node of the host, verified.
+    Device {
+        /// Its path.
+        path: PathBuf,
+        /// Character device, not block.
+        character: bool,
+        /// Major number; `None` takes what is there.
+        number: Option<(u32, u32)>,
+    },
+}
+
+/// Offset of a clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    /// Seconds.
+    pub seconds: i64,
+    /// Nanoseconds.
+    pub nanoseconds: u32,
+}
+
+/// A compiled system call filter.
+#[derive(Debug, Clone, Serialize)]
+pub struct Program {
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+    /// Its instructions.
+    #[serde(serialize_with = "instructions")]
+    pub instructions: Vec<SockFilter>,
+}
+
+/// One thing that the child does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// Dies with the keeper.
+    DieWithParent,
+    /// Becomes user and group 0 of its user namespace.
+    BecomeRoot,
+    /// Puts itself into the version 1 groups.
+    JoinGroups,
+    /// Makes its place the root of its view of the control groups.
+    UnshareCgroup,
+    /// Sets the clocks of a new time namespace and enters it.
+    TimeOffsets {
+        /// The clocks.
+        offsets: Vec<TimeOffset>,
+    },
+    /// Leaves the session keyring.
+    NewKeyring,
+    /// Sets the host name.
+    Hostname {
+        /// The name.
+        name: String,
+    },
+    /// Sets the NIS domain name.
+    Domainname {
+        /// The name.
+        name: String,
+    },
+    /// Brings the loopback device up.
+    LoopbackUp,
+    /// Cuts its mounts off from the host's.
+    PrivateMounts,
+    /// Attaches the root and stands in it.
+    AttachRoot,
+    /// Attaches a further part of the root file system.
+    AttachTree {
+        /// Its index.
+        tree: usize,
+        /// Where.
+        target: PathBuf,
+    },
+    /// Mounts a new file system.
+    Mount {
+        /// Where.
+        target: PathBuf,
+        /// Its type.
+        kind: String,
+        /// Its parameters, `key` or `key=value`.
+        parameters: Vec<String>,
+        /// Its attributes.
+        attributes: u64,
+        /// The place must not be reached through a symbolic link.
+        strict: bool,
+    },
+    /// Attaches a mount that was made outside.
+    Attach {
+        /// The index of the source.
+        source: usize,
+        /// Where; made when it is missing, as a file or directory like the source.
+        target: PathBuf,
+    },
+    /// Makes a directory.
+    Directory {
+        /// Where.
+        target: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Makes a symbolic link, unless something is there.
+    Symlink {
+        /// Where.
+        target: PathBuf,
+        /// To what.
+        link: String,
+    },
+    /// Opens a terminal, gives its master to the keeper and shows it as the console.
+    Terminal {
+        /// The user that owns it.
+        uid: u32,
+    },
+    /// Writes a kernel parameter.
+    Sysctl {
+        /// Its file below `/proc/sys`.
+        file: PathBuf,
+        /// Its value.
+        value: String,
+    },
+    /// Shows nothing at these paths.
+    Mask {
+        /// Those that are missing are passed over.
+        targets: Vec<PathBuf>,
+    },
+    /// Makes these paths read-only.
+    ReadOnly {
+        /// Those that are missing are passed over.
+        targets: Vec<PathBuf>,
+    },
+    /// Makes the root read-only.
+    RootReadOnly,
+    /// Makes the root the root, and the host's unreachable.
+    Pivot,
+    /// Stands in this directory, made when it is missing.
+    WorkingDirectory {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Takes a label of a security module at the next execve.
+    Label {
+        /// The file below `/proc/self/attr`.
+        file: &'static str,
+        /// What is written.
+        value: String,
+    },
+    /// Gives up making device nodes and talking to those outside of `/dev`.
+    Landlock {
+        /// The rights that are handled.
+        handled: u64,
+        /// Those that are kept below `/dev`.
+        dev: u64,
+    },
+    /// Limits what can ever be had.
+    BoundingSet {
+        /// What is kept.
+        #[serde(serialize_with = "capabilities")]
+        keep: CapabilitySet,
+    },
+    /// Becomes a user.
+    Identity {
+        /// User id inside.
+        uid: u32,
+        /// Group id inside.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+        /// File mode creation mask.
+        umask: u32,
+    },
+    /// Sets the capabilities.
+    Capabilities {
+        /// What counts.
+        #[serde(serialize_with = "capabilities")]
+        effective: CapabilitySet,
+        /// What can be made to count.
+        #[serde(serialize_with = "capabilities")]
+        permitted: CapabilitySet,
+        /// What execve may keep.
+        #[serde(serialize_with = "capabilities")]
+        inheritable: CapabilitySet,
+        /// What execve keeps.
+        #[serde(serialize_with = "capabilities")]
+        ambient: CapabilitySet,
+    },
+    /// No execve gains rights.
+    NoNewPrivileges,
+    /// Installs the system call filter.
+    Seccomp {
+        /// The filter.
+        program: Program,
+    },
+    /// Puts a process 1 in front that reaps and passes on signals.
+    Init,
+    /// Runs the program.
+    Execute {
+        /// The paths to try, in order.
+        candidates: Vec<String>,
+        /// Arguments.
+        arguments: Vec<String>,
+        /// `NAME=value`.
+        environment: Vec<String>,
+    },
+}
+
+fn kind<S: Serializer>(kind: &NamespaceKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.file())
+}
+
+fn kinds<S: Serializer>(kinds: &[NamespaceKind], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(kinds.iter().map(|kind| kind.file()))
+}
+
+fn capabilities<S: Serializer>(set: &CapabilitySet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(set.names())
+}
+
+fn setting<S: Serializer>(setting: &kernel::cgroup::Setting, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}/{}={}", setting.controller, setting.file, setting.value))
+}
+
+fn device_rule<S: Serializer>(rule: &kernel::cgroup::DeviceRule, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{} {}", if rule.allow { "allow" } else { "deny" }, rule.text()))
+}
+
+fn instructions<S: Serializer>(program: &[SockFilter], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(program.iter().map(|one| (one.code, one.jt, one.jf, one.k)))
+}

@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The keeper: one small process for each container that runs, from its start to its end.
+//!
+//! ```text
+//!            launch                    program ends            policy says no, or stopped
+//! Starting ──────────► Running ────────────────────► (drain) ───────────────────────────► Ending ──► gone
+//!     │                   ▲                             │ policy says again
+//!     │ failed            └──────── launch ──────── Restarting (waits)
+//!     └──────────────────────────────────────────────────────────────────────────────────► Ending
+//! ```
+//!
+//! One loop, one owner of this state. Everybody else reads `state.json` or asks through the socket.
+
+mod clients;
+mod streams;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use kernel::cgroup::Group;
+use kernel::event::Interest;
+use kernel::process::{self, Exit};
+use kernel::{Errno, Result};
+use plan::Plan;
+use spec::definition::Restart;
+use spec::timestamp;
+
+use crate::event::EventLog;
+use crate::launch::{self, Failure, FailureKind};
+use crate::log::LogWriter;
+use crate::protocol::{Answer, Request};
+use crate::state::{self, Exited, Phase, State};
+
+use clients::{Client, Clients};
+use streams::Streams;
+
+/// The restart policy, as the definition has it.
+pub type RestartPolicy = Restart;
+
+/// What is done, in the end, with how it ended: the durable part, that the keeper knows nothing of.
+pub type Finish = Box<dyn FnMut(&Exited)>;
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
+const SIGPIPE: i32 = 13;
+
+/// The first wait before a restart; it doubles up to the last.
+const FIRST_BACKOFF_MS: u64 = 100;
+const LAST_BACKOFF_MS: u64 = 60_000;
+
+/// A program that ran so long starts with the first wait again.
+const GOOD_RUN_MS: u64 = 10_000;
+
+/// How long, at the end, those who listen may take to hear the rest.
+const FLUSH_MS: u64 = 30_000;
+
+/// Everything that a keeper needs to know.
+pub struct Keeper {
+    /// Full id.
+    pub id: String,
+    /// This boot's id.
+    pub boot: String,
+    /// What is started.
+    pub plan: Plan,
+    /// Its control group, which does not exist yet.
+    pub group: Group,
+    /// The runtime directory.
+    pub run: OwnedFd,
+    /// The lock that says the keeper lives.
+    pub alive: OwnedFd,
+    /// The container's directory in the store, where the log is.
+    pub directory: OwnedFd,
+    /// Bytes of one log file.
+    pub log_limit: u64,
+    /// Standard input is a pipe, not the null device.
+    pub interactive: bool,
+    /// When it is started again.
+    pub restart: RestartPolicy,
+    /// The signal that asks it to end.
+    pub stop_signal: i32,
+    /// Milliseconds until it is killed then.
+    pub stop_timeout_ms: u64,
+    /// Where events go.
+    pub events: EventLog,
+    /// The connection of who started it.
+    pub first: OwnedFd,
+    /// The last act.
+    pub finish: Finish,
+}
+
+/// A program that runs.
+struct Running {
+    child: process::Child,
+    since_ms: u64,
+    started: String,
+}
+
+/// What the loop owns.
+struct Loop {
+    keeper: Keeper,
+    state: State,
+    signals: OwnedFd,
+    listener: OwnedFd,
+    clients: Clients,
+    streams: Streams,
+    log: LogWriter,
+    running: Option<Running>,
+    /// How the last run ended, while its output is still being read.
+    ended: Option<Exited>,
+    /// Somebody asked for its end.
+    stopping: bool,
+    /// When it is killed.
+    deadline_ms: Option<u64>,
+    /// When it is started again.
+    again_ms: Option<u64>,
+    backoff_ms: u64,
+}
+
+impl Keeper {
+    /// Becomes the keeper: does not come back. The calling process must have been forked for it.
+    pub fn serve(self) -> ! {
+        let first = self.first.try_clone();
+        let code = match Loop::begin(self) {
+            Ok(keeper) => keeper.run(),
+            Err(error) => {
+                // Without its log or socket a keeper can not be: say so to who started it.
+                if let Ok(first) = first {
+                    kernel::socket::send(first, &[&Answer::Failed(Failure::from(error)).encode()], &[]).ok();
+                }
+                125
+            }
+        };
+        process::exit_now(code)
+    }
+}
+
+impl Loop {
+    fn begin(keeper: Keeper) -> Result<Self> {
+        process::new_session()?;
+        process::become_subreaper()?;
+        process::set_undumpable()?;
+        process::set_name(c"cella-keeper")?;
+        kernel::signal::ignore(SIGPIPE);
+        let signals = kernel::signal::descriptor(&[SIGHUP, SIGINT, SIGTERM, SIGCHLD])?;
+        let keep = [&keeper.run, &keeper.alive, &keeper.directory, &keeper.first, &signals];
+        process::close_from(3, &keep)?;
+        let null = kernel::file::open_null()?;
+        (0..3).try_for_each(|number| process::place(&null, number))?;
+        let listener = kernel::socket::listen_at(&keeper.run, state::SOCKET)?;
+        let log = LogWriter::open(keeper.directory.try_clone_fd()?, keeper.log_limit)?;
+        let state = State {
+            version: State::VERSION,
+            id: keeper.id.clone(),
+            boot: keeper.boot.clone(),
+            phase: Phase::Starting,
+            cgroup: keeper.plan.cgroup.name.clone(),
+            keeper: process::id(),
+            pid: None,
+            start_time: None,
+            started: None,
+            restarts: 0,
+            last: None,
+        };
+        kernel::event::set_nonblocking(&keeper.first)?;
+        let clients = Clients::new(Client::first(keeper.first.try_clone_fd()?));
+        let (streams, backoff_ms) = (Streams::default(), FIRST_BACKOFF_MS);
+        Ok(Self {
+            keeper,
+            state,
+            signals,
+            listener,
+            clients,
+            streams,
+            log,
+            running: None,
+            ended: None,
+            stopping: false,
+            deadline_ms: None,
+            again_ms: None,
+            backoff_ms,
+        })
+    }
+
+    fn run(mut self) -> i32 {
+        let prepared = self.state.write(&self.keeper.run).and_then(|()| self.make_group());
+        match prepared.map_err(Failure::from).and_then(|()| self.start()) {
+            Ok(()) => self.serve(),
+            Err(failure) => {
+                let exited = self.exited_without_start(&failure);
+                self.end(exited, Some(failure))
+            }
+        }
+    }
+
+    fn make_group(&self) -> Result<()> {
+        self.keeper.group.create()?;
+        let settings: Vec<_> = self.keeper.plan.cgroup.settings.iter().map(|one| one.0.clone()).collect();
+        self.keeper.group.apply(&settings)?;
+        let rules: Vec<_> = self.keeper.plan.cgroup.devices.iter().map(|rule| rule.0).collect();
+        self.keeper.group.guard_devices(&rules)
+    }
+
+    /// Launches the program and says so.
+    fn start(&mut self) -> std::result::Result<(), Failure> {
+        let plan = &self.keeper.plan;
+        let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
+        let launched = launch::launch(plan, &self.keeper.group, theirs)?;
+        self.streams = streams;
+        if let Some(master) = launched.terminal {
+            self.streams.take_terminal(master)?;
+        }
+        let pid = launched.child.pid;
+        let started = timestamp::format(kernel::time::now_ns());
+        self.state.phase = Phase::Running;
+        self.state.pid = Some(pid);
+        self.state.start_time = kernel::procfs::start_time(pid).ok();
+        self.state.started = Some(started.clone());
+        self.running = Some(Running { child: launched.child, since_ms: kernel::time::monotonic_ms(), started });
+        self.state.write(&self.keeper.run)?;
+        self.tell_event("start", &[("pid", pid.to_string())]);
+        for warning in launched.warnings {
+            self.clients.tell_first(&Answer::Warning(warning));
+        }
+        self.clients.tell_first(&Answer::Started { pid });
+        Ok(())
+    }
+
+    /// The loop: ends when the program has ended for good.
+    fn serve(mut self) -> i32 {
+        loop {
+            if let Err(error) = self.turn() {
+                // Nothing in a turn fails but for lack of memory or descriptors: go on, after a breath.
+                self.clients.tell_first(&Answer::Warning(error.to_string()));
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            if let Some(exited) = self.ended.take_if(|_| self.streams.is_drained()) {
+                let again = !self.stopping && again(self.keeper.restart, &exited, self.state.restarts);
+                if !again {
+                    return self.end(exited, None);
+                }
+                self.wait_to_restart(exited);
+            }
+            if self.again_ms.is_some() && self.stopping {
+                let exited = self.state.last.clone().unwrap_or_else(|| self.exited(137, true));
+                return self.end(Exited { by_hand: true, ..exited }, None);
+            }
+        }
+    }
+
+    /// Waits for something, and does what it is about.
+    fn turn(&mut self) -> Result<()> {
+        let mut watched: Vec<(BorrowedFd<'_>, Interest)> =
+            vec![(self.signals.as_fd(), Interest::Read), (self.listener.as_fd(), Interest::Read)];
+        if let Some(running) = &self.running {
+            watched.push((running.child.pidfd.as_fd(), Interest::Read));
+        }
+        // Whoever listens and does not keep up holds the program back, as a pipe does.
+        self.streams.watch(&mut watched, self.clients.keep_up());
+        self.clients.watch(&mut watched, self.streams.input_is_free());
+        kernel::event::wait(&watched, self.timeout())?;
+        drop(watched);
+        while let Some(number) = kernel::signal::next(&self.signals) {
+            self.heard_signal(number);
+        }
+        self.reap()?;
+        while let Some(socket) = kernel::socket::accept(&self.listener)? {
+            self.clients.admit(socket);
+        }
+        for (index, request) in self.clients.requests(self.streams.input_is_free()) {
+            self.heard(index, request);
+        }
+        self.streams.write_input();
+        if self.clients.keep_up() {
+            for (stream, bytes) in self.streams.read() {
+                // A full disk must not stop the program: what can not be logged is still shown.
+                self.log.write(stream, &bytes).ok();
+                self.clients.output(stream, &bytes);
+            }
+        }
+        self.clients.flush();
+        self.check_time()
+    }
+
+    fn timeout(&self) -> Option<u64> {
+        let next = [self.deadline_ms, self.again_ms].into_iter().flatten().min()?;
+        Some(next.saturating_sub(kernel::time::monotonic_ms()))
+    }
+
+    fn check_time(&mut self) -> Result<()> {
+        let now = kernel::time::monotonic_ms();
+        if self.deadline_ms.is_some_and(|deadline| deadline <= now) {
+            self.deadline_ms = None;
+            self.kill_all()?;
+        }
+        if self.again_ms.is_some_and(|again| again <= now) && !self.stopping {
+            self.again_ms = None;
+            self.state.restarts += 1;
+            if let Err(failure) = self.start() {
+                let exited = self.exited_without_start(&failure);
+                self.ended = Some(exited);
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_all(&self) -> Result<()> {
+        if let Some(running) = &self.running {
+            process::signal(&running.child.pidfd, SIGKILL).ok();
+        }
+        self.keeper.group.kill()
+    }
+
+    /// Reaps the program, and orphans that were given to us.
+    fn reap(&mut self) -> Result<()> {
+        if let Some(running) = &self.running {
+            if let Some(exit) = process::try_wait(&running.child.pidfd)? {
+                self.program_ended(exit);
+            }
+        }
+        if self.running.is_none() {
+            while process::reap_any(false)?.is_some() {}
+        }
+        Ok(())
+    }
+
+    fn program_ended(&mut self, exit: Exit) {
+        let Some(running) = self.running.take() else { return };
+        // With the host's process ids nothing dies of itself with the first process.
+        self.keeper.group.kill().ok();
+        if kernel::time::monotonic_ms() - running.since_ms > GOOD_RUN_MS {
+            self.backoff_ms = FIRST_BACKOFF_MS;
+        }
+        let code = exit.shell();
+        let oom_killed = self.keeper.group.stats().oom_kills.unwrap_or(0) > 0;
+        if oom_killed {
+            self.tell_event("oom", &[]);
+        }
+        self.tell_event("die", &[("exit_code", code.to_string())]);
+        let exited = self.exited(code, self.stopping);
+        self.ended = Some(Exited { started: Some(running.started), oom_killed, ..exited });
+        self.deadline_ms = None;
+        self.streams.close_input();
+    }
+
+    fn exited(&self, code: i32, by_hand: bool) -> Exited {
+        Exited {
+            code,
+            started: self.state.started.clone(),
+            finished: timestamp::format(kernel::time::now_ns()),
+            oom_killed: false,
+            restarts: self.state.restarts,
+            error: None,
+            by_hand,
+        }
+    }
+
+    fn exited_without_start(&self, failure: &Failure) -> Exited {
+        let code = match failure.kind {
+            FailureKind::Own => 125,
+            FailureKind::NotExecutable => 126,
+            FailureKind::NotFound => 127,
+        };
+        Exited { error: Some(failure.message.clone()), ..self.exited(code, false) }
+    }
+
+    fn wait_to_restart(&mut self, exited: Exited) {
+        self.log.finish().ok();
+        self.again_ms = Some(kernel::time::monotonic_ms() + self.backoff_ms);
+        self.backoff_ms = (self.backoff_ms * 2).min(LAST_BACKOFF_MS);
+        self.state.phase = Phase::Restarting;
+        self.state.pid = None;
+        self.state.start_time = None;
+        self.state.last = Some(exited);
+        self.state.write(&self.keeper.run).ok();
+    }
+
+    fn heard_signal(&mut self, number: i32) {
+        if number != SIGCHLD {
+            let (signal, timeout_ms) = (self.keeper.stop_signal, self.keeper.stop_timeout_ms);
+            self.stop(signal, timeout_ms);
+        }
+    }
+
+    fn heard(&mut self, index: usize, request: Request) {
+        match request {
+            Request::Attach { input } => {
+                self.clients.attach(index, input);
+                let pid = self.state.pid.unwrap_or(0);
+                self.clients.tell(index, &Answer::Started { pid });
+            }
+            Request::Input(bytes) => self.streams.input(&bytes),
+            Request::CloseInput => self.streams.end_input(),
+            Request::Resize { rows, columns } => self.streams.resize(rows, columns),
+            Request::Stop { signal, timeout_ms } => {
+                self.clients.wait(index);
+                self.stop(signal, timeout_ms);
+            }
+            Request::Kill { signal } => {
+                let answer = self.kill(signal);
+                self.clients.tell(index, &answer);
+            }
+            Request::Wait => self.clients.wait(index),
+            Request::Policy(policy) => {
+                let answer = match policy.parse() {
+                    Ok(policy) => {
+                        self.keeper.restart = policy;
+                        Answer::Done
+                    }
+                    Err(error) => Answer::Refused(spec::Invalid::to_string(&error)),
+                };
+                self.clients.tell(index, &answer);
+            }
+        }
+    }
+
+    fn stop(&mut self, signal: i32, timeout_ms: u64) {
+        self.stopping = true;
+        if self.running.is_none() {
+            return;
+        }
+        if self.keeper.group.is_frozen() {
+            self.keeper.group.set_frozen(false).ok();
+        }
+        self.kill(signal);
+        let deadline = kernel::time::monotonic_ms().saturating_add(timeout_ms);
+        self.deadline_ms = Some(self.deadline_ms.map_or(deadline, |before| before.min(deadline)));
+    }
+
+    fn kill(&mut self, signal: i32) -> Answer {
+        let Some(running) = &self.running else { return Answer::Refused("it is not running".to_owned()) };
+        if signal == SIGKILL && self.keeper.group.is_frozen() {
+            self.keeper.group.set_frozen(false).ok();
+        }
+        self.tell_event("kill", &[("signal", spec::signal::Signal(signal).to_string())]);
+        match process::signal(&running.child.pidfd, signal) {
+            Ok(()) => Answer::Done,
+            Err(error) if error.is(Errno::SRCH) => Answer::Done,
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    /// Clears everything away, then tells all who wait.
+    fn end(mut self, exited: Exited, failure: Option<Failure>) -> i32 {
+        self.log.finish().ok();
+        self.state.phase = Phase::Ending;
+        self.state.pid = None;
+        self.state.last = Some(exited.clone());
+        self.state.write(&self.keeper.run).ok();
+        self.keeper.group.kill().ok();
+        let removed = self.keeper.group.remove();
+        (self.keeper.finish)(&exited);
+        if removed.is_ok() {
+            self.clear_run_directory().ok();
+        }
+        match failure {
+            Some(failure) => self.clients.tell_first(&Answer::Failed(failure)),
+            None => self.clients.tell_end(exited.code),
+        }
+        self.clients.flush_within(FLUSH_MS);
+        0
+    }
+
+    /// The lock's file goes last: as long as it is there and held, nobody else touches the directory.
+    fn clear_run_directory(&self) -> Result<()> {
+        let path = kernel::root::path_of(&self.keeper.run)?;
+        for entry in kernel::file::names(&path)? {
+            if entry != state::ALIVE {
+                kernel::file::remove_any(&path.join(entry))?;
+            }
+        }
+        kernel::file::remove(&path.join(state::ALIVE))?;
+        kernel::file::remove_directory(&path)
+    }
+
+    fn tell_event(&self, event: &str, attributes: &[(&str, String)]) {
+        // The directory has the container's name, also after it was renamed.
+        let path = kernel::root::path_of(&self.keeper.directory).unwrap_or_default();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.keeper.events.append(event, &self.keeper.id, &name, attributes).ok();
+    }
+}
+
+/// Does the policy want it started again?
+fn again(policy: RestartPolicy, exited: &Exited, restarts: u32) -> bool {
+    match policy {
+        Restart::No => false,
+        Restart::Always | Restart::UnlessStopped => true,
+        Restart::OnFailure(limit) => exited.code != 0 && (limit == 0 || restarts < limit),
+    }
+}
+
+/// `OwnedFd::try_clone` with this crate's errors.
+trait TryCloneFd {
+    fn try_clone_fd(&self) -> Result<OwnedFd>;
+}
+
+impl TryCloneFd for OwnedFd {
+    fn try_clone_fd(&self) -> Result<OwnedFd> {
+        kernel::Call::call(self.try_clone(), || "fcntl(F_DUPFD_CLOEXEC)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies() {
+        let exited = |code| Exited {
+            code,
+            started: None,
+            finished: String::new(),
+            oom_killed: false,
+            restarts: 0,
+            error: None,
+            by_hand: false,
+        };
+        assert!(!again(Restart::No, &exited(1), 0));
+        assert!(again(Restart::Always, &exited(0), 99));
+        assert!(!again(Restart::OnFailure(3), &exited(0), 0));
+        assert!(again(Restart::OnFailure(3), &exited(1), 2));
+        assert!(!again(Restart::OnFailure(3), &exited(1), 3));
+        assert!(again(Restart::OnFailure(0), &exited(1), 1000));
+    }
+}
