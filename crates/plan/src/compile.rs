@@ -215,17 +215,18 @@ fn device_rules(rules: &[oci::DeviceRule]) -> Result<Vec<DeviceRule>, Error> {
 
 /// The steps before any mount: names, clocks, network, groups.
 fn environment(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind]) -> Result<(), Error> {
-    builder.push(Step::BecomeRoot);
-    builder.push(Step::JoinGroups);
-    if new.contains(&NamespaceKind::Cgroup) {
-        builder.push(Step::UnshareCgroup);
-    }
     let offsets = time_offsets(&spec.linux)?;
     if !offsets.is_empty() && !new.contains(&NamespaceKind::Time) {
         return Err(Error::invalid("timeOffsets", "they need a new time namespace"));
     }
     if new.contains(&NamespaceKind::Time) {
+        // First of all: the file of the offsets belongs to the host's root, as long as this process can not be dumped.
         builder.push(Step::TimeOffsets { offsets });
+    }
+    builder.push(Step::BecomeRoot);
+    builder.push(Step::JoinGroups);
+    if new.contains(&NamespaceKind::Cgroup) {
+        builder.push(Step::UnshareCgroup);
     }
     builder.push(Step::NewKeyring);
     let names = [(&spec.hostname, true), (&spec.domainname, false)];

@@ -122,7 +122,12 @@ pub fn launch(plan: &Plan, group: &Group, streams: Option<[OwnedFd; 3]>) -> std:
     } else {
         spawn_joined(plan, entry, child, &ours)?
     };
-    match equip(plan, &child, &ours).map_err(Failure::from).and_then(|warnings| Ok((warnings, listen(plan, &ours)?))) {
+    let equipped = equip(plan, &child, &ours).or_else(|error| match error.is(Errno::PIPE) {
+        // It is gone already: what it said last is the reason.
+        true => listen(plan, &ours).and(Err(error.into())),
+        false => Err(Failure::from(error)),
+    });
+    match equipped.and_then(|warnings| Ok((warnings, listen(plan, &ours)?))) {
         Ok((warnings, terminal)) => Ok(Launched { child, terminal, warnings }),
         Err(failure) => {
             process::signal(&child.pidfd, 9).ok();

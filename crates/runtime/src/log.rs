@@ -99,15 +99,22 @@ impl LogWriter {
         self.put(&records)
     }
 
-    fn put(&mut self, records: &[u8]) -> Result<()> {
-        if records.is_empty() {
-            return Ok(());
+    /// As many whole records in one write as the file still takes.
+    fn put(&mut self, mut records: &[u8]) -> Result<()> {
+        while !records.is_empty() {
+            let room = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let fit = records.get(..room).map_or(records.len(), |head| head.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            if fit == 0 && self.size > 0 {
+                self.rotate()?;
+                continue;
+            }
+            // A record that is larger than a whole file still goes into one.
+            let first = records.iter().position(|byte| *byte == b'\n').map_or(records.len(), |at| at + 1);
+            let (now, rest) = records.split_at(fit.max(first).min(records.len()));
+            kernel::event::write_all(&self.file, now)?;
+            self.size += now.len() as u64;
+            records = rest;
         }
-        if self.size > 0 && self.size + records.len() as u64 > self.limit {
-            self.rotate()?;
-        }
-        kernel::event::write_all(&self.file, records)?;
-        self.size += records.len() as u64;
         Ok(())
     }
 

@@ -30,7 +30,7 @@ fn secrets_of_the_host_are_not_in_its_userland() {
     let script = "grep -c '[$]' /etc/shadow; ls -A /root /home /run /var/lib/cella /etc/ssh 2>/dev/null | grep -v ':$' | grep .; \
                   for f in /etc/gshadow /etc/sudoers /etc/ssl/private /etc/machine-id; do test -s $f && echo $f; done; true";
     let seen = store.sh(&[], script).ok();
-    let lines: Vec<&str> = seen.lines().filter(|line| *line != "0" && !line.starts_with("/etc/ssl/private")).collect();
+    let lines: Vec<&str> = seen.lines().filter(|line| !["0", "lock"].contains(line) && !line.starts_with("/etc/ssl/private")).collect();
     assert!(lines.is_empty(), "{seen}");
     store.finish();
 }

@@ -102,8 +102,12 @@ impl Store {
     /// With this on its standard input.
     pub fn cella_with_input(&self, arguments: &[&str], input: &str) -> Done {
         let mut child = self.piped(arguments);
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap().into()
+        let (mut sink, input) = (child.stdin.take().unwrap(), input.to_owned());
+        // Beside the reading: a program that answers while it is written to must not wait for us.
+        let writer = std::thread::spawn(move || sink.write_all(input.as_bytes()).ok());
+        let done = child.wait_with_output().unwrap().into();
+        writer.join().unwrap();
+        done
     }
 
     pub fn piped(&self, arguments: &[&str]) -> Child {

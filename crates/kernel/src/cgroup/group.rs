@@ -229,8 +229,15 @@ impl Group {
         self.kill_each()
     }
 
-    /// Without `cgroup.kill`: signal all until there is nobody left; frozen ones are let go first.
-    fn kill_each(&self) -> Result<()> {
+    /// The same without `cgroup.kill`: signals all until there is nobody left; frozen ones are let go.
+    ///
+    /// After `cgroup.kill` a group takes nobody from outside any more: Linux (seen: 6.18) compares the count of kills of
+    /// the parent's group with that of the new one in `CLONE_INTO_CGROUP`, and kills the child when they differ. A group
+    /// that is to be used again must be emptied this way.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` when some process does not die.
+    pub fn kill_each(&self) -> Result<()> {
         let deadline = crate::time::monotonic_ms() + EMPTY_TIMEOUT_MS;
         loop {
             let pids = self.processes()?;

@@ -327,8 +327,8 @@ impl Loop {
 
     fn program_ended(&mut self, exit: Exit) {
         let Some(running) = self.running.take() else { return };
-        // With the host's process ids nothing dies of itself with the first process.
-        self.keeper.group.kill().ok();
+        // With the host's process ids nothing dies of itself with the first process. The group may be used again.
+        self.keeper.group.kill_each().ok();
         if kernel::time::monotonic_ms() - running.since_ms > GOOD_RUN_MS {
             self.backoff_ms = FIRST_BACKOFF_MS;
         }
