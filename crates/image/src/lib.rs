@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a reference to the layers of a root file system and the configuration that goes with them.
 
+mod archive;
+mod bootstrap;
+mod compression;
 mod error;
 mod host;
 mod layers;
+mod oci;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 
@@ -73,9 +78,13 @@ impl Images {
                 (trees, config, None)
             }
             Reference::Dir(path) => (root(vec![directory(path)?]), shell(), None),
-            Reference::Tar(_) | Reference::Oci { .. } | Reference::Bootstrap { .. } => {
-                progress.stage("");
-                return Err(Error::new("this transport is not built in yet"));
+            Reference::Tar(path) => (root(vec![archive::prepare(&self.layers, path, progress)?]), shell(), None),
+            Reference::Oci { path, tag } => {
+                let found = oci::prepare(&self.layers, path, tag.as_deref(), progress)?;
+                (root(found.lowers), found.config, Some(found.digest))
+            }
+            Reference::Bootstrap { distribution, suite } => {
+                (root(vec![bootstrap::prepare(&self.layers, distribution, suite, progress)?]), shell(), None)
             }
         };
         Ok(Image { reference: reference.clone(), digest, config, trees })

@@ -186,6 +186,14 @@ pub fn open_null() -> Result<OwnedFd> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call(|| "open(\"/dev/null\", O_RDWR)")
 }
 
+/// A file without a name, in memory.
+///
+/// # Errors
+/// memfd_create(2)'s.
+pub fn open_unnamed() -> Result<OwnedFd> {
+    rustix::fs::memfd_create("cella", rustix::fs::MemfdFlags::CLOEXEC).call(|| "memfd_create(MFD_CLOEXEC)")
+}
+
 /// The names in a directory, unsorted.
 ///
 /// # Errors

@@ -355,7 +355,7 @@ pub fn remove_tree(parent: &OwnedFd, name: &OsStr) -> Result<()> {
                     let next = Level::open(&level.fd, &entry)?;
                     levels.push(next);
                 } else {
-                    move_up(&levels, &entry, &mut moved)?;
+                    move_up(&mut levels, &entry, &mut moved)?;
                 }
             }
             None => ascend(parent, &mut levels)?,
@@ -394,8 +394,10 @@ fn ascend(parent: &OwnedFd, levels: &mut Vec<Level>) -> Result<()> {
 }
 
 /// Moves a directory that is too deep to the top one, where it will be met again.
-fn move_up(levels: &[Level], name: &OsStr, moved: &mut u64) -> Result<()> {
-    let (Some(top), Some(level)) = (levels.first(), levels.last()) else { return Ok(()) };
+fn move_up(levels: &mut [Level], name: &OsStr, moved: &mut u64) -> Result<()> {
+    let [top, .., level] = levels else { return Ok(()) };
+    // There is more to do in it, and that is progress.
+    top.attempts = 0;
     loop {
         *moved += 1;
         let new = format!(".deep-{moved}");

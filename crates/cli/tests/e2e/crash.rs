@@ -39,8 +39,9 @@ fn a_throw_away_container_whose_keeper_dies_is_thrown_away() {
 /// The command, killed at its n-th system call; with its children, so that each of our processes is hit. Says whether
 /// it got to its end before that.
 fn killed_at(store: &Store, number: usize, arguments: &[&str]) -> bool {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject=all:signal=SIGKILL:when={number}")]);
+    // A keeper that lives on would be waited for: without its tracer it goes on alone.
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "1", "strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("inject=all:signal=SIGKILL:when={number}")]);
     command.arg(program()).args(arguments).env("CELLA_ROOT", &store.root);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     status.success()
@@ -75,7 +76,7 @@ fn kill_at_each(test: &str, verb: &str, prepare: &[&[&str]], arguments: &[&str])
     if !is_root(test) {
         return;
     }
-    let every = std::env::var("CELLA_KILL_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
+    let every = std::env::var("CELLA_KILL_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(23);
     let store = Store::new(test);
     store.cella(&["run", "--rm", "host", "true"]).ok();
     let offset = std::process::id() as usize % every;

@@ -9,12 +9,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// The program under test.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var_os("CELLA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_cella").into(), PathBuf::from)
 }
 
 /// Says that a test can not run here, and why; the caller returns.
-pub fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     println!("SKIPPED: {test}: {reason}");
     if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
         let file = fs::OpenOptions::new().create(true).append(true).open(log);
@@ -23,7 +23,7 @@ pub fn skip(test: &str, reason: &str) {
 }
 
 /// Is this root? A test that needs it is skipped otherwise.
-pub fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = fs::metadata("/proc/self").map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap() == 0;
     if !root {
         skip(test, "it needs root");
@@ -33,10 +33,10 @@ pub fn is_root(test: &str) -> bool {
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Done {
@@ -51,14 +51,14 @@ impl From<Output> for Done {
 impl Done {
     /// Its output, without the last line break, when it went well.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "out: {}\nerr: {}", self.out, self.err);
         self.out.trim_end_matches('\n').to_owned()
     }
 
     /// Its error message, when it failed with this code.
     #[track_caller]
-    pub fn fails(self, code: i32) -> String {
+    pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         assert!(self.err.starts_with("cella: "), "{}", self.err);
         let lines: Vec<&str> = self.err.lines().collect();
@@ -68,14 +68,14 @@ impl Done {
 }
 
 /// A store, and all that belongs to it.
-pub struct Store {
-    pub root: PathBuf,
+pub(crate) struct Store {
+    pub(crate) root: PathBuf,
     finished: bool,
 }
 
 impl Store {
     /// A new one for the test of this name.
-    pub fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let name = format!("cella-e2e-{}-{test}", std::process::id());
         let root = Path::new("/var/tmp").join(name.replace("::", "-"));
         fs::remove_dir_all(&root).ok();
@@ -83,24 +83,24 @@ impl Store {
         Self { root, finished: false }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.env("CELLA_ROOT", &self.root).args(arguments).stdin(Stdio::null());
         command
     }
 
-    pub fn cella(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn cella(&self, arguments: &[&str]) -> Done {
         self.command(arguments).output().unwrap().into()
     }
 
     /// A shell script in a throw-away container of the host's userland.
-    pub fn sh(&self, flags: &[&str], script: &str) -> Done {
+    pub(crate) fn sh(&self, flags: &[&str], script: &str) -> Done {
         let arguments = [&["run", "--rm"], flags, &["host", "sh", "-c", script]].concat();
         self.cella(&arguments)
     }
 
     /// With this on its standard input.
-    pub fn cella_with_input(&self, arguments: &[&str], input: &str) -> Done {
+    pub(crate) fn cella_with_input(&self, arguments: &[&str], input: &str) -> Done {
         let mut child = self.piped(arguments);
         let (mut sink, input) = (child.stdin.take().unwrap(), input.to_owned());
         // Beside the reading: a program that answers while it is written to must not wait for us.
@@ -110,13 +110,13 @@ impl Store {
         done
     }
 
-    pub fn piped(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn piped(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// The field of a container's inspection, as jq would show it.
-    pub fn inspect(&self, container: &str, field: &str) -> String {
+    pub(crate) fn inspect(&self, container: &str, field: &str) -> String {
         let json: serde_json::Value = serde_json::from_str(&self.cella(&["inspect", container]).ok()).unwrap();
         let value = json.pointer(&format!("/0/{}", field.replace('.', "/"))).cloned().unwrap_or_default();
         value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -130,7 +130,7 @@ impl Store {
     }
 
     /// Everything that this store has left on the host besides its images.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for directory in ["containers", "volumes"] {
             left.extend(names(&self.root.join(directory)).into_iter().map(|name| format!("{directory}/{name}")));
@@ -155,7 +155,7 @@ impl Store {
 
     /// The end of every test: nothing is left.
     #[track_caller]
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.finished = true;
         // A process that has been reaped or a file that has been closed may take a moment to be gone.
         let deadline = Instant::now() + Duration::from_secs(3);
@@ -185,7 +185,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// All control groups of ours, in every hierarchy.
-pub fn control_groups() -> Vec<String> {
+pub(crate) fn control_groups() -> Vec<String> {
     let roots = names(Path::new("/sys/fs/cgroup")).into_iter().map(|name| Path::new("/sys/fs/cgroup").join(name));
     let groups = roots.chain([PathBuf::from("/sys/fs/cgroup")]).flat_map(|root| {
         names(&root).into_iter().filter(|name| name.starts_with("cella-")).map(move |name| root.join(name).display().to_string())
@@ -208,7 +208,7 @@ fn processes() -> Vec<(u32, Vec<String>)> {
 
 /// Waits until it is so.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "it never came: {what}");
