@@ -57,11 +57,8 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
 /// A command as a person would type it: the program without its directory.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let all = std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
-        .chain(command.get_args());
-    all.map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let all = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
+    all.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) fn workspace() -> Result<Workspace> {
@@ -91,28 +88,15 @@ struct Target {
 /// Builds the release programs of these packages; returns name and path of each.
 pub(crate) fn build_release(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut build = command();
-    build.args([
-        "build",
-        "--release",
-        "--bins",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+    build.args(["build", "--release", "--bins", "--message-format", "json-render-diagnostics"]);
     for package in packages {
         build.args(["-p", package]);
     }
-    let output = build
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("{}: {error}", words(&build)))?;
+    let output = build.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", words(&build)))?;
     if !output.status.success() {
         return Err(format!("{}: {}", words(&build), output.status));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    Ok(messages
-        .filter_map(|m| Some((m.target?.name, m.executable?)))
-        .collect())
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    Ok(messages.filter_map(|m| Some((m.target?.name, m.executable?))).collect())
 }

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask`: the house rules (tidy), all tests (test) and the measurements (bench) of this workspace.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command for developers: printing is its job"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for developers: printing is its job")]
 
 mod bench;
 mod cargo;

@@ -44,10 +44,10 @@ impl Context {
     pub(crate) fn each(names: &[String], mut act: impl FnMut(&str) -> engine::Result<()>) -> engine::Result<i32> {
         let mut last = None;
         for name in names {
-            if let Err(error) = act(name) {
-                if let Some(error) = last.replace(error) {
-                    Failure { error, code: 1 }.tell();
-                }
+            if let Err(error) = act(name)
+                && let Some(error) = last.replace(error)
+            {
+                Failure { error, code: 1 }.tell();
             }
         }
         last.map_or(Ok(0), Err)
@@ -85,10 +85,11 @@ fn code_of(verb: &Verb, error: &Error) -> i32 {
 }
 
 fn context(matches: &ArgMatches) -> Context {
-    let root = matches.get_one::<PathBuf>("root").cloned().or_else(|| std::env::var_os("CELLA_ROOT").map(PathBuf::from));
-    let place = root.filter(|root| !root.as_os_str().is_empty()).map_or_else(Place::standard, |root| {
-        Place::below(std::path::absolute(&root).unwrap_or(root))
-    });
+    let root =
+        matches.get_one::<PathBuf>("root").cloned().or_else(|| std::env::var_os("CELLA_ROOT").map(PathBuf::from));
+    let place = root
+        .filter(|root| !root.as_os_str().is_empty())
+        .map_or_else(Place::standard, |root| Place::below(std::path::absolute(&root).unwrap_or(root)));
     Context { place, quiet: matches.get_flag("quiet") }
 }
 
@@ -146,9 +147,13 @@ fn refused(error: clap::Error, arguments: &[OsString]) -> Result<i32, Failure> {
         }
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
-    let near = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand)).map(|near| format!("did you mean {near}?"));
+    let near = text(ContextKind::SuggestedArg)
+        .or_else(|| text(ContextKind::SuggestedSubcommand))
+        .map(|near| format!("did you mean {near}?"));
     let near = near.or_else(|| verbs::nearest(&invalid)).or_else(|| {
-        text(ContextKind::ValidValue).filter(|values| !values.is_empty()).map(|values| format!("write one of: {values}"))
+        text(ContextKind::ValidValue)
+            .filter(|values| !values.is_empty())
+            .map(|values| format!("write one of: {values}"))
     });
     let hint = near.unwrap_or_else(|| format!("cella {verb} --help").replace("  ", " "));
     Err(Failure { error: Error::new(Kind::Invalid, message).hint(hint), code: 125 })
@@ -162,7 +167,11 @@ mod tests {
     fn the_table_of_commands_is_consistent() {
         whole().debug_assert();
         for verb in VERBS {
-            assert!(verb.build().get_after_help().is_some_and(|text| text.to_string().contains("cella ")), "{}", verb.name);
+            assert!(
+                verb.build().get_after_help().is_some_and(|text| text.to_string().contains("cella ")),
+                "{}",
+                verb.name
+            );
         }
     }
 

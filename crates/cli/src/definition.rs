@@ -78,7 +78,8 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
     if definition.command.first().is_some_and(|word| word == "--") {
         definition.command.remove(0);
     }
-    definition.entrypoint = text(matches, "entrypoint").map(|word| if word.is_empty() { Vec::new() } else { vec![word] });
+    definition.entrypoint =
+        text(matches, "entrypoint").map(|word| if word.is_empty() { Vec::new() } else { vec![word] });
     definition.env = environment(matches)?;
     definition.workdir = text(matches, "workdir");
     definition.user = text(matches, "user");
@@ -106,7 +107,8 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
         let (clock, nanoseconds) = parse_time_offset(&offset)?;
         definition.time_offsets.insert(clock, nanoseconds);
     }
-    definition.oom_score_adj = number(matches, "oom-score-adj", -1000, 1000)?.and_then(|score| i32::try_from(score).ok());
+    definition.oom_score_adj =
+        number(matches, "oom-score-adj", -1000, 1000)?.and_then(|score| i32::try_from(score).ok());
     definition.log_max_size = text(matches, "log-max-size").map(|text| log_size(&text)).transpose()?;
     if definition.remove && definition.restart != Restart::No {
         let message = "--rm and --restart can not be used together: one removes at the end, the other starts again";
@@ -169,7 +171,9 @@ fn mounts(matches: &ArgMatches) -> Result<Vec<Mount>> {
     let mut list = Vec::new();
     for text in texts(matches, "volume") {
         let complete = match text.split_once(':') {
-            Some((source, rest)) if source.starts_with("./") || source.starts_with("../") || source == "." || source == ".." => {
+            Some((source, rest))
+                if source.starts_with("./") || source.starts_with("../") || source == "." || source == ".." =>
+            {
                 format!("{}:{rest}", absolute(source)?)
             }
             _ => text,
@@ -216,7 +220,8 @@ fn security_option(security: &mut Security, option: &str) -> Result<()> {
         ("seccomp", path) if !path.is_empty() => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Error::new(Kind::Invalid, format!("cannot read seccomp profile {path}: {error}")))?;
-            let profile = serde_json::from_str(&text).map_err(|error| refuse("seccomp profile", path, &error.to_string()))?;
+            let profile =
+                serde_json::from_str(&text).map_err(|error| refuse("seccomp profile", path, &error.to_string()))?;
             security.seccomp = Filter::Profile(Box::new(profile));
         }
         ("apparmor", "unconfined") => security.apparmor = None,
@@ -286,7 +291,8 @@ fn detach_keys(text: &str) -> Result<Vec<u8>> {
             (Some([letter @ b'a'..=b'z']), _) => Ok(letter - b'a' + 1),
             (Some([sign @ (b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]), _) => Ok(sign & 0x1f),
             (None, [byte]) if byte.is_ascii_graphic() => Ok(*byte),
-            _ => Err(refuse("key", word, "unknown").hint("write ctrl-a to ctrl-z, or single characters, with commas between")),
+            _ => Err(refuse("key", word, "unknown")
+                .hint("write ctrl-a to ctrl-z, or single characters, with commas between")),
         }
     };
     if text.is_empty() { Ok(Vec::new()) } else { text.split(',').map(key).collect() }
@@ -303,7 +309,8 @@ pub(crate) fn time(text: &str) -> Result<u64> {
     }
     match spec::size::parse_duration_ms("time", text) {
         Ok(ms) => Ok(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).saturating_sub(ms.saturating_mul(1_000_000))),
-        Err(_) => Err(refuse("time", text, "unknown").hint("write 2026-11-23T10:00:00Z, seconds since 1970, or a span such as 10m")),
+        Err(_) => Err(refuse("time", text, "unknown")
+            .hint("write 2026-11-23T10:00:00Z, seconds since 1970, or a span such as 10m")),
     }
 }
 
@@ -329,7 +336,10 @@ mod tests {
     fn flags_become_values() {
         let definition = parse("-it --rm -m 64m --cpus 0.5 --cap-add net_admin,sys_time --pids-limit -1 -e A=1 --stop-timeout 3 --net none -v ./x:/y host").unwrap();
         assert!(definition.tty && definition.interactive && definition.remove);
-        assert_eq!((definition.limits.memory, definition.limits.milli_cpus, definition.limits.pids), (Some(64 << 20), Some(500), Some(u64::MAX)));
+        assert_eq!(
+            (definition.limits.memory, definition.limits.milli_cpus, definition.limits.pids),
+            (Some(64 << 20), Some(500), Some(u64::MAX))
+        );
         assert_eq!(definition.security.cap_add, ["CAP_NET_ADMIN", "CAP_SYS_TIME"]);
         assert_eq!((definition.env, definition.stop_timeout_ms), (vec![("A".into(), "1".into())], Some(3000)));
         assert_eq!(definition.namespaces.network, spec::definition::Network::None);
@@ -338,8 +348,19 @@ mod tests {
     #[test]
     fn what_is_malformed_is_refused() {
         let bad = [
-            "-m 12x host", "--cpus x host", "--pids-limit x host", "--oom-score-adj 2000 host", "--restart x host", "-e =1 host", "-l =1 host",
-            "--security-opt x host", "--time-offset x host", "--rm --restart always host", "nothing:/x", "--stop-signal SIGX host", "--blkio-weight 5 host",
+            "-m 12x host",
+            "--cpus x host",
+            "--pids-limit x host",
+            "--oom-score-adj 2000 host",
+            "--restart x host",
+            "-e =1 host",
+            "-l =1 host",
+            "--security-opt x host",
+            "--time-offset x host",
+            "--rm --restart always host",
+            "nothing:/x",
+            "--stop-signal SIGX host",
+            "--blkio-weight 5 host",
         ];
         for words in bad {
             assert!(parse(words).is_err(), "{words}");

@@ -20,7 +20,11 @@ pub(crate) fn switch(name: &'static str, help: &'static str) -> Arg {
 
 /// One or more containers.
 pub(crate) fn containers() -> Arg {
-    Arg::new("container").value_name("CONTAINER").num_args(1..).required(true).help("Name, id, or the beginning of either")
+    Arg::new("container")
+        .value_name("CONTAINER")
+        .num_args(1..)
+        .required(true)
+        .help("Name, id, or the beginning of either")
 }
 
 /// One container.
@@ -64,7 +68,13 @@ pub(crate) fn creation(command: Command) -> Command {
         .args(limits())
         .args(processes())
         .args(namespaces())
-        .arg(Arg::new("image").index(1).value_name("IMAGE").required(true).help("host, dir:/PATH, tar:/PATH, oci:/LAYOUT[:TAG], bootstrap:debian/SUITE"))
+        .arg(
+            Arg::new("image")
+                .index(1)
+                .value_name("IMAGE")
+                .required(true)
+                .help("host, dir:/PATH, tar:/PATH, oci:/LAYOUT[:TAG], bootstrap:debian/SUITE"),
+        )
         .arg(
             Arg::new("command")
                 .index(2)
@@ -119,7 +129,11 @@ fn security() -> Vec<Arg> {
     vec![
         list("cap-add", "CAPABILITY", "Allow more"),
         list("cap-drop", "CAPABILITY", "Allow less"),
-        list("security-opt", "OPTION", "no-new-privileges[=BOOL], seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined"),
+        list(
+            "security-opt",
+            "OPTION",
+            "no-new-privileges[=BOOL], seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined",
+        ),
         switch("privileged", "Allow everything that its user namespace allows"),
     ]
 }
@@ -152,6 +166,8 @@ fn namespaces() -> Vec<Arg> {
 pub(crate) fn attaching() -> [Arg; 2] {
     [
         value("detach-keys", "KEYS", "What lets go of it (default ctrl-p,ctrl-q)"),
-        value("sig-proxy", "BOOL", "Pass signals on (default true)").value_parser(["true", "false"]).default_value("true"),
+        value("sig-proxy", "BOOL", "Pass signals on (default true)")
+            .value_parser(["true", "false"])
+            .default_value("true"),
     ]
 }

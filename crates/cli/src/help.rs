@@ -5,12 +5,30 @@ use clap::{Arg, ArgMatches, Command};
 use engine::{Error, Kind, Result};
 
 const TOPICS: &[(&str, &str)] = &[
-    ("images", "An image is named by where it comes from:\n\n  host                       this machine's own userland, without its secrets; nothing is downloaded\n  dir:/PATH                  a directory that is a root file system; it is not written to\n  tar:/PATH                  an archive of one (plain, gzip, xz, zstd)\n  oci:/LAYOUT[:TAG]          an image in an OCI image layout (umoci, skopeo, buildah make them)\n  bootstrap:debian/SUITE     made from the distribution's packages, kept after the first time\n\nWhat a container changes goes to a layer of its own, which goes with it."),
-    ("networks", "  --network private          a network of its own with a loopback device (the default)\n  --network none             the same, and nothing will ever be added to it\n  --network host             the host's\n  --network container:NAME   that of another container\n  --network ns:/run/netns/N  that of a file"),
-    ("limits", "  --memory 512M --memory-swap 1G --cpus 1.5 --cpuset-cpus 0-1 --pids-limit 100 --blkio-weight 500\n\nSizes are in powers of 1024 (512M, 2G). -1 is no limit, where there is one by default.\ncella set NAME changes limits while it runs; cella stats shows what is used."),
-    ("isolation", "A container has mount, pid, network, ipc, uts, cgroup and user namespaces of its own. Root inside is one of 65,536 ids that nobody else\nhas, with ten capabilities, a filter for system calls, and no way to gain more. cella plan NAME shows each step.\n\n  --userns host --pid host --ipc host --uts host --network host --cgroupns host   share the host's\n  --privileged                                                                   everything its user namespace allows"),
-    ("files", "  /var/lib/cella/containers/NAME   definition, changes, log\n  /var/lib/cella/layers            unpacked images\n  /var/lib/cella/volumes           volumes\n  /run/cella                       what runs now, and events.jsonl\n\n--root DIR (or CELLA_ROOT) moves all of it below DIR."),
-    ("exit-codes", "  0        the program's success\n  1        what was asked for could not be done\n  125      run, create, exec: not the program's failure; or a malformed command\n  126      the program can not be run\n  127      the program was not found\n  128+n    signal n ended the program\n  others   the program's own"),
+    (
+        "images",
+        "An image is named by where it comes from:\n\n  host                       this machine's own userland, without its secrets; nothing is downloaded\n  dir:/PATH                  a directory that is a root file system; it is not written to\n  tar:/PATH                  an archive of one (plain, gzip, xz, zstd)\n  oci:/LAYOUT[:TAG]          an image in an OCI image layout (umoci, skopeo, buildah make them)\n  bootstrap:debian/SUITE     made from the distribution's packages, kept after the first time\n\nWhat a container changes goes to a layer of its own, which goes with it.",
+    ),
+    (
+        "networks",
+        "  --network private          a network of its own with a loopback device (the default)\n  --network none             the same, and nothing will ever be added to it\n  --network host             the host's\n  --network container:NAME   that of another container\n  --network ns:/run/netns/N  that of a file",
+    ),
+    (
+        "limits",
+        "  --memory 512M --memory-swap 1G --cpus 1.5 --cpuset-cpus 0-1 --pids-limit 100 --blkio-weight 500\n\nSizes are in powers of 1024 (512M, 2G). -1 is no limit, where there is one by default.\ncella set NAME changes limits while it runs; cella stats shows what is used.",
+    ),
+    (
+        "isolation",
+        "A container has mount, pid, network, ipc, uts, cgroup and user namespaces of its own. Root inside is one of 65,536 ids that nobody else\nhas, with ten capabilities, a filter for system calls, and no way to gain more. cella plan NAME shows each step.\n\n  --userns host --pid host --ipc host --uts host --network host --cgroupns host   share the host's\n  --privileged                                                                   everything its user namespace allows",
+    ),
+    (
+        "files",
+        "  /var/lib/cella/containers/NAME   definition, changes, log\n  /var/lib/cella/layers            unpacked images\n  /var/lib/cella/volumes           volumes\n  /run/cella                       what runs now, and events.jsonl\n\n--root DIR (or CELLA_ROOT) moves all of it below DIR.",
+    ),
+    (
+        "exit-codes",
+        "  0        the program's success\n  1        what was asked for could not be done\n  125      run, create, exec: not the program's failure; or a malformed command\n  126      the program can not be run\n  127      the program was not found\n  128+n    signal n ended the program\n  others   the program's own",
+    ),
 ];
 
 pub(crate) fn command() -> Command {
@@ -31,5 +49,6 @@ pub(crate) fn topic(matches: &ArgMatches) -> Result<i32> {
         return Ok(0);
     }
     let names: Vec<&str> = TOPICS.iter().map(|(name, _)| *name).collect();
-    Err(Error::new(Kind::Invalid, format!("there is no topic {wanted:?}")).hint(format!("topics are: {}", names.join(" "))))
+    Err(Error::new(Kind::Invalid, format!("there is no topic {wanted:?}"))
+        .hint(format!("topics are: {}", names.join(" "))))
 }

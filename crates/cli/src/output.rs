@@ -61,7 +61,12 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<Cell>]) {
 fn layout(heading: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
     let heading: Vec<Cell> = heading.iter().map(|text| (*text).into()).collect();
     let width = |column: usize| {
-        std::iter::once(&heading).chain(rows).filter_map(|row| row.get(column)).map(|cell| cell.0.chars().count()).max().unwrap_or(0)
+        std::iter::once(&heading)
+            .chain(rows)
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.0.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
     let mut text = String::new();

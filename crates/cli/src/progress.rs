@@ -56,7 +56,9 @@ impl engine::Progress for Progress {
         }
         let size = spec::size::format_bytes;
         match total {
-            Some(total) if total > 0 => self.show(&format!("  {}% of {}", done.saturating_mul(100) / total, size(total))),
+            Some(total) if total > 0 => {
+                self.show(&format!("  {}% of {}", done.saturating_mul(100) / total, size(total)))
+            }
             _ => self.show(&format!("  {}", size(done))),
         }
     }

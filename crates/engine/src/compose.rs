@@ -128,9 +128,8 @@ pub(crate) fn user_of(record: &Record, trees: &[Tree]) -> Result<User> {
 }
 
 pub(crate) fn lookup(text: &str, trees: &[Tree]) -> Result<User> {
-    let layers: Vec<PathBuf> = trees.first().map_or_else(Vec::new, |tree| {
-        std::iter::once(&tree.upper).chain(&tree.lowers).cloned().collect()
-    });
+    let layers: Vec<PathBuf> =
+        trees.first().map_or_else(Vec::new, |tree| std::iter::once(&tree.upper).chain(&tree.lowers).cloned().collect());
     Layers::new(layers).user(text)
 }
 
@@ -147,7 +146,8 @@ pub(crate) fn capabilities(definition: &Definition, uid: u32) -> Result<Rights> 
     let all = || kernel::types::CAPABILITIES.iter().map(|name| (*name).to_owned());
     let security = &definition.security;
     let has = |list: &[String]| list.iter().any(|name| name == "ALL");
-    let mut bounding: BTreeSet<String> = match (security.privileged || has(&security.cap_add), has(&security.cap_drop)) {
+    let mut bounding: BTreeSet<String> = match (security.privileged || has(&security.cap_add), has(&security.cap_drop))
+    {
         (true, _) => all().collect(),
         (false, true) => BTreeSet::new(),
         (false, false) => CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
@@ -202,7 +202,9 @@ pub(crate) fn arguments(record: &Record) -> Result<Vec<String>> {
     };
     let arguments: Vec<String> = entrypoint.into_iter().chain(command).collect();
     if arguments.first().is_none_or(String::is_empty) {
-        return Err(Error::new(Kind::Invalid, "there is no command, and the image names none").hint("add one after the image"));
+        return Err(
+            Error::new(Kind::Invalid, "there is no command, and the image names none").hint("add one after the image")
+        );
     }
     Ok(arguments)
 }
@@ -215,7 +217,8 @@ pub(crate) fn workdir(record: &Record) -> String {
 /// Defaults, then the image's variables, then the definition's: the last one of a name stays.
 pub(crate) fn environment(record: &Record, user: &User, hostname: &str) -> Vec<String> {
     let home = if user.home.is_empty() { "/" } else { &user.home };
-    let mut list = vec![PATH.to_owned(), format!("HOME={home}"), format!("HOSTNAME={hostname}"), "container=cella".to_owned()];
+    let mut list =
+        vec![PATH.to_owned(), format!("HOME={home}"), format!("HOSTNAME={hostname}"), "container=cella".to_owned()];
     if record.definition.tty {
         list.push("TERM=xterm".to_owned());
     }
@@ -240,8 +243,7 @@ pub(crate) fn merge(list: Vec<String>) -> Vec<String> {
 fn rlimits(definition: &Definition) -> Vec<oci::Rlimit> {
     const NOFILE: u32 = 7;
     let hard = kernel::process::limit(NOFILE).map_or(524_288, |(_, hard)| hard.min(524_288));
-    let mut limits: BTreeMap<&str, (u64, u64)> =
-        BTreeMap::from([("nofile", (hard.min(1024), hard)), ("core", (0, 0))]);
+    let mut limits: BTreeMap<&str, (u64, u64)> = BTreeMap::from([("nofile", (hard.min(1024), hard)), ("core", (0, 0))]);
     limits.extend(definition.ulimits.iter().map(|one| (one.name.as_str(), (one.soft, one.hard))));
     let kind = |name: &str| format!("RLIMIT_{}", name.to_ascii_uppercase());
     limits.iter().map(|(name, (soft, hard))| oci::Rlimit { kind: kind(name), soft: *soft, hard: *hard }).collect()
@@ -278,7 +280,9 @@ fn namespaces(store: &Store, record: &Record) -> Result<Vec<oci::Namespace>> {
         (Share::Host, _) => {}
         _ if record.ids.is_none() => {}
         // Who shares a namespace shares its owner too: otherwise it would have no rights over it.
-        (_, Some(pid)) => list.push(oci::Namespace { kind: "user".to_owned(), path: Some(format!("/proc/{pid}/ns/user")) }),
+        (_, Some(pid)) => {
+            list.push(oci::Namespace { kind: "user".to_owned(), path: Some(format!("/proc/{pid}/ns/user")) })
+        }
         (Share::Private, None) => list.push(oci::Namespace { kind: "user".to_owned(), path: None }),
         (Share::Container(name), None) => {
             let pid = running_pid(store, name)?;

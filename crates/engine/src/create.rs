@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use kernel::Errno;
+use spec::Name;
 use spec::definition::{Definition, Network, Share};
 use spec::mount::{Kind as MountKind, Mount};
 use spec::signal::Signal;
-use spec::Name;
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ids::Ranges;
@@ -86,7 +86,8 @@ fn refuse_taken(store: &Store, name: &Name) -> Result<()> {
         return Ok(());
     }
     let message = format!("the name {name} is taken by another container");
-    Err(Error::new(Kind::Conflict, message).hint(format!("remove it (cella rm {name}), rename it, or choose another name")))
+    Err(Error::new(Kind::Conflict, message)
+        .hint(format!("remove it (cella rm {name}), rename it, or choose another name")))
 }
 
 /// The container whose user namespace this one shares, because it shares another namespace of it.
@@ -109,7 +110,8 @@ pub(crate) fn sharing(store: &Store, definition: &Definition) -> Result<Option<F
     let same = |other: &Found| other.record.ids.map(|ids| ids.base) == first.record.ids.map(|ids| ids.base);
     match owners.find(|other| !same(other)) {
         Some(other) => {
-            let message = format!("cannot share namespaces of {} and of {}: they have different ids", first.name, other.name);
+            let message =
+                format!("cannot share namespaces of {} and of {}: they have different ids", first.name, other.name);
             Err(Error::new(Kind::Invalid, message).hint("share with one container only"))
         }
         None => Ok(Some(first)),

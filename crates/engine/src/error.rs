@@ -69,7 +69,9 @@ impl std::error::Error for Error {}
 impl From<kernel::Error> for Error {
     fn from(error: kernel::Error) -> Self {
         let hint = match error.errno {
-            kernel::Errno::PERM | kernel::Errno::ACCESS if kernel::process::euid() != 0 => Some("run it as root (sudo)"),
+            kernel::Errno::PERM | kernel::Errno::ACCESS if kernel::process::euid() != 0 => {
+                Some("run it as root (sudo)")
+            }
             kernel::Errno::NOSPC => Some("free some space on that disk"),
             _ => None,
         };

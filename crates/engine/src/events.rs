@@ -56,7 +56,8 @@ pub(crate) fn events(store: &Store, options: EventOptions, sink: &mut dyn FnMut(
     let only_new = options.since_ns.is_none() && options.until_ns.is_none();
     let time = |event: &Event| spec::timestamp::parse(&event.time).unwrap_or(0);
     let wanted = |event: &Event| {
-        options.since_ns.is_none_or(|since| time(event) >= since) && options.until_ns.is_none_or(|until| time(event) <= until)
+        options.since_ns.is_none_or(|since| time(event) >= since)
+            && options.until_ns.is_none_or(|until| time(event) <= until)
     };
     if !only_new {
         let mut old = Tail::open(&log.old_path(), false)?;

@@ -128,7 +128,8 @@ impl Task {
             false => None,
         };
         let keys = if self.joining.tty { terminal.detach_keys.clone() } else { Vec::new() };
-        let mut pump = Pump { joined: &joined, tty: self.joining.tty, ends, pending: Vec::new(), detach: DetachKeys::new(keys) };
+        let mut pump =
+            Pump { joined: &joined, tty: self.joining.tty, ends, pending: Vec::new(), detach: DetachKeys::new(keys) };
         let outcome = pump.run(signals.as_ref());
         drop(raw);
         outcome
@@ -166,7 +167,8 @@ fn stay(task: &Task, channel: OwnedFd) -> Result<()> {
     process::set_undumpable()?;
     process::set_name(c"cella-exec")?;
     let null = || kernel::file::open_null();
-    let joined = match task.join((!task.joining.tty).then(|| Ok::<_, Error>([null()?, null()?, null()?])).transpose()?) {
+    let joined = match task.join((!task.joining.tty).then(|| Ok::<_, Error>([null()?, null()?, null()?])).transpose()?)
+    {
         Ok(joined) => joined,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(125);
@@ -219,7 +221,9 @@ impl Pump<'_> {
                 watched.push((self.joined.pidfd().as_fd(), Interest::Read));
             }
             watched.extend(signals.map(|signals| (signals.as_fd(), Interest::Read)));
-            watched.extend([&self.ends.output, &self.ends.error].into_iter().flatten().map(|end| (end.as_fd(), Interest::Read)));
+            watched.extend(
+                [&self.ends.output, &self.ends.error].into_iter().flatten().map(|end| (end.as_fd(), Interest::Read)),
+            );
             if !self.pending.is_empty() {
                 watched.extend(self.ends.input.iter().map(|end| (end.as_fd(), Interest::Write)));
             }

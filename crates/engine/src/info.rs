@@ -10,7 +10,9 @@ pub(crate) fn info(store: &Store) -> Result<Info> {
     let containers = list::list(store)?;
     let count = |status: Status| containers.iter().filter(|one| one.status == status).count();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let total = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     Ok(Info {
         version: env!("CARGO_PKG_VERSION"),
         kernel: kernel::probe::release(),

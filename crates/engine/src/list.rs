@@ -93,7 +93,11 @@ pub(crate) fn inspect(store: &Store, container: &str) -> Result<Inspection> {
     let directory = store.directory(&found.name);
     Ok(Inspection {
         version: VERSION,
-        restart_count: state.as_ref().map(|state| state.restarts).or(last.as_ref().map(|last| last.restarts)).unwrap_or(0),
+        restart_count: state
+            .as_ref()
+            .map(|state| state.restarts)
+            .or(last.as_ref().map(|last| last.restarts))
+            .unwrap_or(0),
         oom_killed: last.as_ref().is_some_and(|last| last.oom_killed),
         error: last.and_then(|last| last.error),
         ids: found.record.ids.map(|ids| ids.base),

@@ -24,10 +24,11 @@ pub(crate) fn logs(
     let directory = kernel::root::open_directory_path(&store.directory(&found.name))?;
     let mut reader = LogReader::open(&directory).doing(|| format!("read the log of {}", found.name))?;
     let wanted = |record: &LogRecord| {
-        options.since_ns.is_none_or(|since| record.time_ns >= since) && options.until_ns.is_none_or(|until| record.time_ns <= until)
+        options.since_ns.is_none_or(|since| record.time_ns >= since)
+            && options.until_ns.is_none_or(|until| record.time_ns <= until)
     };
     let mut last: VecDeque<LogLine> = VecDeque::new();
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.read()? {
         if !wanted(&record) {
             continue;
         }
@@ -49,7 +50,7 @@ pub(crate) fn logs(
     while options.follow && options.until_ns.is_none_or(|until| kernel::time::now_ns() <= until) {
         // Asked before the rest is read: what was written before its end is shown.
         let running = store.find(&found.record.id).is_ok_and(|found| matches!(store.state(&found), Ok(Some(_))));
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.read()? {
             if wanted(&record) && !sink(&line(record)) {
                 return Ok(());
             }

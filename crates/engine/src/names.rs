@@ -4,9 +4,9 @@
 use spec::Name;
 
 const FIRST: &[&str] = &[
-    "amber", "bold", "brisk", "calm", "clear", "cosy", "deft", "eager", "fair", "fond", "glad", "grand", "keen", "kind",
-    "light", "lucid", "merry", "mild", "neat", "noble", "plain", "proud", "quick", "quiet", "rapid", "sharp", "silver",
-    "smart", "steady", "sunny", "swift", "warm",
+    "amber", "bold", "brisk", "calm", "clear", "cosy", "deft", "eager", "fair", "fond", "glad", "grand", "keen",
+    "kind", "light", "lucid", "merry", "mild", "neat", "noble", "plain", "proud", "quick", "quiet", "rapid", "sharp",
+    "silver", "smart", "steady", "sunny", "swift", "warm",
 ];
 
 const SECOND: &[&str] = &[

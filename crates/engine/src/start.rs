@@ -130,7 +130,14 @@ impl Prepared {
     }
 }
 
-fn keeper(store: &Store, found: &Found, plan: Plan, group: Group, prepared: Prepared, first: OwnedFd) -> Result<Keeper> {
+fn keeper(
+    store: &Store,
+    found: &Found,
+    plan: Plan,
+    group: Group,
+    prepared: Prepared,
+    first: OwnedFd,
+) -> Result<Keeper> {
     let definition = &found.record.definition;
     let of_image = found.record.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
     let stop_signal = definition.stop_signal.or(of_image).map_or(SIGTERM, |signal: spec::signal::Signal| signal.0);
@@ -206,7 +213,8 @@ fn etc(store: &Store, found: &Found, directory: &Path) -> Result<()> {
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
     let own = |address: &str| {
         let domain = definition.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
-        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {domain}{hostname}\n").into_bytes()
+        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {domain}{hostname}\n")
+            .into_bytes()
     };
     let (hosts, resolv) = match &definition.namespaces.network {
         Network::Host => (of_host("/etc/hosts"), of_host("/etc/resolv.conf")),
@@ -220,7 +228,8 @@ fn etc(store: &Store, found: &Found, directory: &Path) -> Result<()> {
     };
     kernel::file::make_directory(directory, 0o700)?;
     let owner = found.record.ids.map_or(0, |ids| ids.base);
-    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)] {
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)]
+    {
         let path = directory.join(name);
         kernel::file::remove(&path)?;
         kernel::file::write_new(&path, &text, 0o644)?;

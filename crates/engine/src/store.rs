@@ -7,9 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
+use kernel::Errno;
 use kernel::cgroup::{Group, Layout};
 use kernel::lock::Lock;
-use kernel::Errno;
 use runtime::{EventLog, Exited, Phase, State};
 use spec::Name;
 

@@ -109,7 +109,11 @@ fn resolve(text: &str, passwd: &str, group: &str) -> Result<User> {
         (Some(account), _) => (account.uid, account.gid, account.home, account.name),
         (None, Some(0)) => (0, 0, "/root", "root"),
         (None, Some(uid)) => (uid, 0, "/", ""),
-        (None, None) => return Err(refuse("the image has no such user".to_owned()).hint("use a number, or a name of its /etc/passwd")),
+        (None, None) => {
+            return Err(
+                refuse("the image has no such user".to_owned()).hint("use a number, or a name of its /etc/passwd")
+            );
+        }
     };
     let gid = match wanted_group {
         None => default_gid,

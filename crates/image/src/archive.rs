@@ -31,7 +31,9 @@ pub(crate) fn prepare(layers: &Layers, path: &str, progress: &mut dyn Progress) 
 
 fn look(path: &str) -> Result<Entry> {
     let hint = "name an archive that is there";
-    match kernel::root::open_directory_path(Path::new("/")).and_then(|root| kernel::fs::look(root, path.trim_start_matches('/'))) {
+    match kernel::root::open_directory_path(Path::new("/"))
+        .and_then(|root| kernel::fs::look(root, path.trim_start_matches('/')))
+    {
         Ok(Some(found)) if found.kind == Kind::File => Ok(found),
         Ok(Some(found)) if found.kind == Kind::Directory => {
             Err(Error::new(format!("{path} is a directory")).hint(format!("write dir:{path}")))

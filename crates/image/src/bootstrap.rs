@@ -17,7 +17,12 @@ const TOLD: usize = 3;
 /// Suites whose release files are never renewed in time on mirrors that stand still.
 const ROLLING: &[&str] = &["sid", "unstable"];
 
-pub(crate) fn prepare(layers: &Layers, distribution: &str, suite: &str, progress: &mut dyn Progress) -> Result<PathBuf> {
+pub(crate) fn prepare(
+    layers: &Layers,
+    distribution: &str,
+    suite: &str,
+    progress: &mut dyn Progress,
+) -> Result<PathBuf> {
     layers.get_or_make(&format!("bootstrap-{distribution}-{suite}"), |directory| {
         let mirror = match distribution {
             "ubuntu" => "http://archive.ubuntu.com/ubuntu",
@@ -35,7 +40,13 @@ pub(crate) fn prepare(layers: &Layers, distribution: &str, suite: &str, progress
 }
 
 fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 /// Writes an archive to its output, which is unpacked in the jail as it comes.
@@ -61,7 +72,9 @@ fn by_debootstrap(suite: &str, mirror: &str, directory: &Path, progress: &mut dy
         stream(tar, directory, progress)
     });
     let name = work.file_name().unwrap_or_default();
-    let removed = work.parent().map(|parent| kernel::root::open_directory_path(parent).and_then(|parent| kernel::fs::remove_tree(&parent, name)));
+    let removed = work.parent().map(|parent| {
+        kernel::root::open_directory_path(parent).and_then(|parent| kernel::fs::remove_tree(&parent, name))
+    });
     made.and(removed.transpose().at(|| format!("remove {}", work.display())).map(drop))
 }
 
@@ -76,7 +89,11 @@ fn tell(mut command: Command, progress: &mut dyn Progress) -> Result<()> {
     let words = Words::new()?;
     command.stderr(words.sink()?);
     let mut child = spawn(command)?;
-    for line in BufReader::new(child.stdout.take().into_iter().fold(Box::new(std::io::empty()) as Box<dyn Read>, |_, out| Box::new(out))).lines() {
+    for line in BufReader::new(
+        child.stdout.take().into_iter().fold(Box::new(std::io::empty()) as Box<dyn Read>, |_, out| Box::new(out)),
+    )
+    .lines()
+    {
         let line = line.at(|| "read debootstrap's output".to_owned())?;
         progress.stage(line.trim_start_matches("I: "));
     }
@@ -105,7 +122,8 @@ fn ended(child: &mut Child, words: &Words) -> Result<()> {
     let status = child.wait().at(|| "wait for the tool".to_owned())?;
     match status.success() {
         true => Ok(()),
-        false => Err(Error::new(format!("the tool ended with {status}: {}", words.last()?)).hint("is the suite's name right, and the mirror reachable?")),
+        false => Err(Error::new(format!("the tool ended with {status}: {}", words.last()?))
+            .hint("is the suite's name right, and the mirror reachable?")),
     }
 }
 
@@ -129,7 +147,8 @@ impl Words {
         let mut text = Vec::new();
         file.take(1 << 20).read_to_end(&mut text).at(|| "read the tool's words".to_owned())?;
         let text = String::from_utf8_lossy(&text).into_owned();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("E:") || line.contains("rror")).collect();
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| line.starts_with("E:") || line.contains("rror")).collect();
         Ok(lines.get(lines.len().saturating_sub(TOLD)..).unwrap_or_default().join("; "))
     }
 }

@@ -9,16 +9,36 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use spec::image::Config;
 
+use crate::Tree;
 use crate::error::{At, Result};
 use crate::layers::Layers;
-use crate::Tree;
 
 /// Directories that are there, empty: mode and path.
 const DIRECTORIES: &[(u32, &str)] = &[
-    (0o755, "boot"), (0o755, "dev"), (0o755, "etc"), (0o755, "home"), (0o755, "media"), (0o755, "mnt"), (0o755, "opt"),
-    (0o755, "proc"), (0o700, "root"), (0o755, "run"), (0o755, "srv"), (0o755, "sys"), (0o1777, "tmp"), (0o755, "usr"),
-    (0o755, "var"), (0o755, "var/backups"), (0o755, "var/cache"), (0o755, "var/lib"), (0o755, "var/log"),
-    (0o755, "var/mail"), (0o755, "var/opt"), (0o755, "var/spool"), (0o1777, "var/tmp"), (0o1777, "run/lock"),
+    (0o755, "boot"),
+    (0o755, "dev"),
+    (0o755, "etc"),
+    (0o755, "home"),
+    (0o755, "media"),
+    (0o755, "mnt"),
+    (0o755, "opt"),
+    (0o755, "proc"),
+    (0o700, "root"),
+    (0o755, "run"),
+    (0o755, "srv"),
+    (0o755, "sys"),
+    (0o1777, "tmp"),
+    (0o755, "usr"),
+    (0o755, "var"),
+    (0o755, "var/backups"),
+    (0o755, "var/cache"),
+    (0o755, "var/lib"),
+    (0o755, "var/log"),
+    (0o755, "var/mail"),
+    (0o755, "var/opt"),
+    (0o755, "var/spool"),
+    (0o1777, "var/tmp"),
+    (0o1777, "run/lock"),
 ];
 
 /// Links that every distribution has by now.
@@ -29,15 +49,105 @@ const MERGED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Of /etc, what is never copied, readable or not: secrets, who may do what, what this host is and does.
 const DENIED: &[&str] = &[
-    "shadow", "shadow-", "gshadow", "gshadow-", "passwd", "passwd-", "group", "group-", "subuid", "subuid-", "subgid", "subgid-",
-    "ssh", "machine-id", "hostname", "hosts", "resolv.conf", "mtab", "fstab", "crypttab", "exports", "sudoers", "sudoers.d",
-    "cron.d", "cron.daily", "cron.hourly", "cron.monthly", "cron.weekly", "crontab", "systemd", "NetworkManager", "netplan",
-    "network", "wireguard", "kubernetes", "docker", "containers", "cella", "cni", "lxc", "libvirt", "krb5.keytab", "krb5.conf",
-    "letsencrypt", "ppp", "chatscripts", "wpa_supplicant", "openvpn", "ipsec.conf", "ipsec.secrets", "ipsec.d", "strongswan.d",
-    "iscsi", "nvme", "ceph", "samba", "exim4", "postfix", "dovecot", "bind", "ldap", "openldap", "mysql", "postgresql", "redis",
-    "apache2", "nginx", "cloud", "salt", "puppet", "chef", "ansible", "grub.d", "default", "udev", "modprobe.d", "modules",
-    "modules-load.d", "apparmor.d", "selinux", "audit", "security", "polkit-1", "dbus-1", "X11", "initramfs-tools", "kernel",
-    "rc0.d", "rc1.d", "rc2.d", "rc3.d", "rc4.d", "rc5.d", "rc6.d", "rcS.d", "init.d", "init", "sysctl.d", "sysctl.conf",
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    "passwd",
+    "passwd-",
+    "group",
+    "group-",
+    "subuid",
+    "subuid-",
+    "subgid",
+    "subgid-",
+    "ssh",
+    "machine-id",
+    "hostname",
+    "hosts",
+    "resolv.conf",
+    "mtab",
+    "fstab",
+    "crypttab",
+    "exports",
+    "sudoers",
+    "sudoers.d",
+    "cron.d",
+    "cron.daily",
+    "cron.hourly",
+    "cron.monthly",
+    "cron.weekly",
+    "crontab",
+    "systemd",
+    "NetworkManager",
+    "netplan",
+    "network",
+    "wireguard",
+    "kubernetes",
+    "docker",
+    "containers",
+    "cella",
+    "cni",
+    "lxc",
+    "libvirt",
+    "krb5.keytab",
+    "krb5.conf",
+    "letsencrypt",
+    "ppp",
+    "chatscripts",
+    "wpa_supplicant",
+    "openvpn",
+    "ipsec.conf",
+    "ipsec.secrets",
+    "ipsec.d",
+    "strongswan.d",
+    "iscsi",
+    "nvme",
+    "ceph",
+    "samba",
+    "exim4",
+    "postfix",
+    "dovecot",
+    "bind",
+    "ldap",
+    "openldap",
+    "mysql",
+    "postgresql",
+    "redis",
+    "apache2",
+    "nginx",
+    "cloud",
+    "salt",
+    "puppet",
+    "chef",
+    "ansible",
+    "grub.d",
+    "default",
+    "udev",
+    "modprobe.d",
+    "modules",
+    "modules-load.d",
+    "apparmor.d",
+    "selinux",
+    "audit",
+    "security",
+    "polkit-1",
+    "dbus-1",
+    "X11",
+    "initramfs-tools",
+    "kernel",
+    "rc0.d",
+    "rc1.d",
+    "rc2.d",
+    "rc3.d",
+    "rc4.d",
+    "rc5.d",
+    "rc6.d",
+    "rcS.d",
+    "init.d",
+    "init",
+    "sysctl.d",
+    "sysctl.conf",
 ];
 
 /// Ends of names that hold keys, wherever they are.
@@ -111,7 +221,11 @@ pub(crate) fn prepare(layers: &Layers) -> Result<(Vec<Tree>, Config)> {
 fn make(layers: &Layers) -> Result<PathBuf> {
     // Taken before anything is copied: what changes meanwhile makes it stale.
     let mut made_from = Fingerprint::default();
-    for path in MERGED.iter().map(|name| Path::new("/").join(name)).chain(["/etc".into(), "/etc/passwd".into(), "/etc/group".into()]) {
+    for path in MERGED.iter().map(|name| Path::new("/").join(name)).chain([
+        "/etc".into(),
+        "/etc/passwd".into(),
+        "/etc/group".into(),
+    ]) {
         made_from.add(&path);
     }
     let id: String = kernel::time::random::<6>().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -194,7 +308,8 @@ impl Copy<'_> {
             } else if found.is_file() && readable && found.len() <= LARGEST && self.bytes + found.len() <= MOST {
                 self.bytes += found.len();
                 fs::copy(&from, &to).at(|| format!("copy {}", from.display()))?;
-                fs::set_permissions(&to, fs::Permissions::from_mode(found.mode() & 0o755)).at(|| format!("chmod {}", to.display()))?;
+                fs::set_permissions(&to, fs::Permissions::from_mode(found.mode() & 0o755))
+                    .at(|| format!("chmod {}", to.display()))?;
             }
         }
         Ok(())
@@ -218,13 +333,23 @@ fn accounts(etc: &Path) -> Result<()> {
     let without_people = |line: &str| {
         let mut fields: Vec<String> = line.split(':').map(str::to_owned).collect();
         if let Some(members) = fields.get_mut(3) {
-            *members = members.split(',').filter(|name| !people.iter().any(|person| person == name)).collect::<Vec<_>>().join(",");
+            *members = members
+                .split(',')
+                .filter(|name| !people.iter().any(|person| person == name))
+                .collect::<Vec<_>>()
+                .join(",");
         }
         format!("{}\n", fields.join(":"))
     };
     let group: String = read("/etc/group").lines().filter(of_system).map(without_people).collect();
-    let shadow: String = passwd.lines().filter_map(|line| line.split(':').next()).map(|name| format!("{name}:*:::::::\n")).collect();
-    for (name, text, mode) in [("passwd", passwd, 0o644), ("group", group, 0o644), ("shadow", shadow, 0o640), ("machine-id", String::new(), 0o444)] {
+    let shadow: String =
+        passwd.lines().filter_map(|line| line.split(':').next()).map(|name| format!("{name}:*:::::::\n")).collect();
+    for (name, text, mode) in [
+        ("passwd", passwd, 0o644),
+        ("group", group, 0o644),
+        ("shadow", shadow, 0o640),
+        ("machine-id", String::new(), 0o444),
+    ] {
         let path = etc.join(name);
         fs::write(&path, text).at(|| format!("write {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).at(|| format!("chmod {}", path.display()))?;

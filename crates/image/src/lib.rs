@@ -108,6 +108,8 @@ fn directory(path: &str) -> Result<PathBuf> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(path.into()),
         Ok(_) => Err(Error::new(format!("{path} is not a directory")).hint(format!("for an archive write tar:{path}"))),
-        Err(error) => Err(Error::new(format!("cannot open {path}")).because(error).hint("name a directory that is there")),
+        Err(error) => {
+            Err(Error::new(format!("cannot open {path}")).because(error).hint("name a directory that is there"))
+        }
     }
 }

@@ -89,10 +89,16 @@ pub(crate) fn prepare(layers: &Layers, path: &str, tag: Option<&str>, progress: 
     let configuration: Configuration = layout.document(&manifest.config)?;
     let diffs = &configuration.rootfs.diff_ids;
     if diffs.len() != manifest.layers.len() || diffs.len() > LAYERS {
-        return Err(Error::new(format!("{path}: {} layers, but {} digests of their content", manifest.layers.len(), diffs.len())));
+        return Err(Error::new(format!(
+            "{path}: {} layers, but {} digests of their content",
+            manifest.layers.len(),
+            diffs.len()
+        )));
     }
     if diffs.is_empty() {
-        return Err(Error::new(format!("{path}: the image has no layers")).hint("it is not an image of a root file system"));
+        return Err(
+            Error::new(format!("{path}: the image has no layers")).hint("it is not an image of a root file system")
+        );
     }
     let mut lowers = Vec::with_capacity(diffs.len());
     for (number, (layer, diff)) in manifest.layers.iter().zip(diffs).enumerate() {
@@ -151,13 +157,16 @@ impl Layout {
         let text = self.read("index.json", DOCUMENT)?;
         let index: Index = serde_json::from_slice(&text).at(|| format!("understand {}/index.json", self.path))?;
         let named: Vec<&Descriptor> = match tag {
-            Some(tag) => index.manifests.iter().filter(|one| one.annotations.get(NAME).is_some_and(|name| name == tag)).collect(),
+            Some(tag) => {
+                index.manifests.iter().filter(|one| one.annotations.get(NAME).is_some_and(|name| name == tag)).collect()
+            }
             None => index.manifests.iter().collect(),
         };
         match named.as_slice() {
             [one] => self.native((*one).clone(), 0),
             several => {
-                let names: Vec<&str> = index.manifests.iter().filter_map(|one| one.annotations.get(NAME)).map(String::as_str).collect();
+                let names: Vec<&str> =
+                    index.manifests.iter().filter_map(|one| one.annotations.get(NAME)).map(String::as_str).collect();
                 let what = match (tag, several.len()) {
                     (Some(tag), 0) => format!("{} has no image {tag:?}", self.path),
                     (Some(tag), _) => format!("{} has more than one image {tag:?}", self.path),
@@ -181,7 +190,9 @@ impl Layout {
             other => other,
         };
         let is_native = |one: &&Descriptor| {
-            one.platform.as_ref().is_some_and(|platform| platform.architecture == architecture && platform.os == "linux")
+            one.platform
+                .as_ref()
+                .is_some_and(|platform| platform.architecture == architecture && platform.os == "linux")
         };
         let native = index.manifests.iter().find(is_native).or(match index.manifests.as_slice() {
             [one] if one.platform.is_none() => Some(one),
@@ -222,7 +233,13 @@ mod tests {
     #[test]
     fn only_digests_become_paths() {
         assert!(digits(&format!("sha256:{}", "a".repeat(64))).is_ok());
-        for bad in ["sha256:../../x", "sha256:", "md5:aa", &format!("sha256:{}", "A".repeat(64)), &format!("sha256:{}/", "a".repeat(63))] {
+        for bad in [
+            "sha256:../../x",
+            "sha256:",
+            "md5:aa",
+            &format!("sha256:{}", "A".repeat(64)),
+            &format!("sha256:{}/", "a".repeat(63)),
+        ] {
             assert!(digits(bad).is_err(), "{bad}");
         }
     }

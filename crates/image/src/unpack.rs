@@ -65,7 +65,8 @@ impl Unpacker {
     /// Begins to unpack into an empty directory.
     pub(crate) fn start(directory: &Path, meaning: Meaning) -> Result<Self> {
         let (theirs, ours) = kernel::event::pipe().at(|| "make a pipe".to_owned())?;
-        let jail = kernel::jail::start(directory, theirs, |input| inside(input, meaning)).at(|| "start the unpacker".to_owned())?;
+        let jail = kernel::jail::start(directory, theirs, |input| inside(input, meaning))
+            .at(|| "start the unpacker".to_owned())?;
         Ok(Self { jail, input: Some(ours), directory: directory.to_owned() })
     }
 
@@ -194,7 +195,11 @@ impl Tree {
         let path = normal(&entry.path_bytes())?;
         let kind = entry.header().entry_type();
         let Some(name) = path.file_name().map(OsStr::to_owned) else {
-            return if kind == EntryType::Directory { self.dress_root(entry) } else { Err("it has no name".to_owned()) };
+            return if kind == EntryType::Directory {
+                self.dress_root(entry)
+            } else {
+                Err("it has no name".to_owned())
+            };
         };
         let parent_path = path.parent().unwrap_or(Path::new(""));
         if self.meaning == Meaning::Layer && name.as_bytes().starts_with(b".wh.") {
@@ -205,7 +210,9 @@ impl Tree {
         let mode = entry.header().mode().map_err(text)? & 0o7777;
         match kind {
             EntryType::Directory => self.directory(&parent, &name, &path, mode, entry)?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&parent, &name, (uid, gid), mode, entry)?,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                self.file(&parent, &name, (uid, gid), mode, entry)?
+            }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().ok_or("a link without a target")?;
                 clear(&parent, &name)?;
@@ -237,7 +244,14 @@ impl Tree {
         self.root.find_or_make(&Path::new("/").join(path), Kind::Directory, 0o755, false).map_err(text)
     }
 
-    fn directory<R: Read>(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path, mode: u32, entry: &Entry<'_, R>) -> Outcome<()> {
+    fn directory<R: Read>(
+        &mut self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        path: &Path,
+        mode: u32,
+        entry: &Entry<'_, R>,
+    ) -> Outcome<()> {
         match kernel::fs::look(parent, name).map_err(text)? {
             Some(found) if found.kind == kernel::fs::Kind::Directory => {}
             _ => {
@@ -264,7 +278,14 @@ impl Tree {
         kernel::fs::set_mode(&root, mode).map_err(text)
     }
 
-    fn file<R: Read>(&mut self, parent: &OwnedFd, name: &OsStr, owner: (u32, u32), mode: u32, entry: &mut Entry<'_, R>) -> Outcome<()> {
+    fn file<R: Read>(
+        &mut self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        owner: (u32, u32),
+        mode: u32,
+        entry: &mut Entry<'_, R>,
+    ) -> Outcome<()> {
         self.bytes = self.bytes.saturating_add(entry.size());
         if self.bytes > BYTES {
             return Err(format!("more than {BYTES} bytes"));
@@ -361,7 +382,9 @@ fn normal(bytes: &[u8]) -> Outcome<PathBuf> {
         match part {
             Component::Normal(name) => path.push(name),
             Component::CurDir | Component::RootDir => {}
-            Component::ParentDir | Component::Prefix(_) => return Err("its path leads out of the archive (..)".to_owned()),
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err("its path leads out of the archive (..)".to_owned());
+            }
         }
     }
     match path.components().count() > DEPTH {

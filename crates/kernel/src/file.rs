@@ -24,7 +24,8 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<u64> {
 /// openat(2)'s.
 pub fn open_append(directory: impl AsFd, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(directory, path, flags, Mode::from_raw_mode(0o600)).call(|| format!("openat({path:?}, O_APPEND)"))
+    rustix::fs::openat(directory, path, flags, Mode::from_raw_mode(0o600))
+        .call(|| format!("openat({path:?}, O_APPEND)"))
 }
 
 /// Opens a file for reading below a directory.
@@ -110,7 +111,8 @@ pub fn make_directories(path: &Path, mode: u32) -> Result<()> {
 /// open(2)'s: `EEXIST`; write(2)'s.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).call(|| format!("open({path:?}, O_CREAT|O_EXCL)"))?;
+    let file =
+        rustix::fs::open(path, flags, Mode::from_raw_mode(mode)).call(|| format!("open({path:?}, O_CREAT|O_EXCL)"))?;
     crate::event::write_all(&file, bytes)
 }
 

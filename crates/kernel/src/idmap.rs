@@ -20,7 +20,8 @@ pub fn write(pid: i32, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
 }
 
 fn write_one(pid: i32, file: &str, ranges: &[IdRange]) -> Result<()> {
-    let text: String = ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
+    let text: String =
+        ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
     write_file(Path::new(&format!("/proc/{pid}/{file}")), text.as_bytes())
 }
 
@@ -49,8 +50,8 @@ pub fn user_namespace(ranges: &[IdRange]) -> Result<OwnedFd> {
             }
         }
         Forked::Parent(child) => {
-            let namespace =
-                write(child.pid, ranges, ranges).and_then(|()| crate::namespace::open_of(child.pid, NamespaceKind::User));
+            let namespace = write(child.pid, ranges, ranges)
+                .and_then(|()| crate::namespace::open_of(child.pid, NamespaceKind::User));
             process::signal(&child.pidfd, libc::SIGKILL)?;
             process::wait(&child.pidfd)?;
             namespace

@@ -37,7 +37,14 @@ pub struct Jail {
 /// # Errors
 /// clone3(2)'s, or those of writing the id map.
 pub fn start(directory: &Path, input: OwnedFd, work: impl FnOnce(OwnedFd) -> Vec<u8>) -> Result<Jail> {
-    let kinds = [NamespaceKind::User, NamespaceKind::Mount, NamespaceKind::Net, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Pid];
+    let kinds = [
+        NamespaceKind::User,
+        NamespaceKind::Mount,
+        NamespaceKind::Net,
+        NamespaceKind::Ipc,
+        NamespaceKind::Uts,
+        NamespaceKind::Pid,
+    ];
     let flags = kinds.into_iter().fold(0, |flags, kind| flags | kind.flag());
     let (wait, go) = event::pipe()?;
     let (answer, told) = event::pipe()?;
@@ -46,7 +53,9 @@ pub fn start(directory: &Path, input: OwnedFd, work: impl FnOnce(OwnedFd) -> Vec
             drop((go, answer));
             let code = match enter(directory, &wait, [&input, &told]) {
                 Ok(()) => i32::from(event::write_all(&told, &[&[1], work(input).as_slice()].concat()).is_err()),
-                Err(error) => i32::from(event::write_all(&told, &[&[0], error.to_string().as_bytes()].concat()).is_ok()),
+                Err(error) => {
+                    i32::from(event::write_all(&told, &[&[0], error.to_string().as_bytes()].concat()).is_ok())
+                }
             };
             process::exit_now(code)
         }

@@ -67,14 +67,7 @@ impl Ruleset {
         unsafe {
             raw(
                 libc::SYS_landlock_add_rule,
-                [
-                    self.0.as_raw_fd().into(),
-                    RULE_PATH_BENEATH,
-                    std::ptr::from_ref(&rule) as libc::c_long,
-                    0,
-                    0,
-                    0,
-                ],
+                [self.0.as_raw_fd().into(), RULE_PATH_BENEATH, std::ptr::from_ref(&rule) as libc::c_long, 0, 0, 0],
                 || format!("landlock_add_rule({allowed:#x})"),
             )?;
         }
@@ -88,9 +81,11 @@ impl Ruleset {
     pub fn restrict(&self) -> Result<()> {
         // SAFETY: only integers.
         unsafe {
-            raw(libc::SYS_landlock_restrict_self, [self.0.as_raw_fd().into(), 0, 0, 0, 0, 0], || {
-                "landlock_restrict_self"
-            })?;
+            raw(
+                libc::SYS_landlock_restrict_self,
+                [self.0.as_raw_fd().into(), 0, 0, 0, 0, 0],
+                || "landlock_restrict_self",
+            )?;
         }
         Ok(())
     }

@@ -40,8 +40,7 @@ pub enum Parameter<'a> {
 /// # Errors
 /// The failing call of fsopen, fsconfig, fsmount with its argument.
 pub fn new(kind: &str, parameters: &[Parameter<'_>], attributes: u64) -> Result<OwnedFd> {
-    let context =
-        rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(|| format!("fsopen({kind:?})"))?;
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(|| format!("fsopen({kind:?})"))?;
     for parameter in parameters {
         configure(&context, *parameter)?;
     }

@@ -80,22 +80,40 @@ pub fn at_least(major: u32, minor: u32) -> bool {
 pub fn features(id_mapped: &Path) -> Vec<Feature> {
     vec![
         feature("root", "starting anything", euid_is_root(), true, "run as root (sudo)"),
-        feature("namespaces", "isolation", all_namespaces(), true, "use a kernel with all eight namespaces (Linux 5.6)"),
+        feature(
+            "namespaces",
+            "isolation",
+            all_namespaces(),
+            true,
+            "use a kernel with all eight namespaces (Linux 5.6)",
+        ),
         feature(
             "user namespaces",
-            "own ids for every container",
+            "ids of their own for those that are shut in",
             user_namespaces(),
             true,
             "set user.max_user_namespaces above 0, or use --userns host",
         ),
         feature("overlayfs", "writable layers", overlay(), true, "enable CONFIG_OVERLAY_FS"),
         feature("new mount API", "mounts as objects", new_mount_api(), true, "use Linux 5.12 or newer"),
-        feature("id-mapped mounts", "files owned by root inside", id_mapping(id_mapped), false, "use ext4, xfs or btrfs"),
+        feature(
+            "id-mapped mounts",
+            "files owned by root inside",
+            id_mapping(id_mapped),
+            false,
+            "use ext4, xfs or btrfs",
+        ),
         feature("cgroups", "limits and accounting", cgroups(), true, "mount cgroup2 on /sys/fs/cgroup"),
         feature("seccomp", "system call filter", seccomp(), true, "enable CONFIG_SECCOMP_FILTER"),
         feature("landlock", "third layer without user namespace", landlock(), false, "boot with lsm=landlock,…"),
         feature("security module", "labels", module(), false, "boot with AppArmor or SELinux"),
-        feature("raised limits", "rlimits above this session's", can_raise(), false, "give CAP_SYS_RESOURCE to this session"),
+        feature(
+            "raised limits",
+            "rlimits above this session's",
+            can_raise(),
+            false,
+            "give CAP_SYS_RESOURCE to this session",
+        ),
     ]
 }
 
@@ -142,15 +160,17 @@ fn overlay() -> Finding {
 }
 
 fn new_mount_api() -> Finding {
-    told(mount::new("tmpfs", &[Parameter::Text("size", "4k")], 0).and_then(|tmpfs| {
-        mount::set_attributes(&tmpfs, crate::types::attr::NOSUID, 0, mount::Depth::One)
-    }))
+    told(
+        mount::new("tmpfs", &[Parameter::Text("size", "4k")], 0)
+            .and_then(|tmpfs| mount::set_attributes(&tmpfs, crate::types::attr::NOSUID, 0, mount::Depth::One)),
+    )
 }
 
 fn id_mapping(directory: &Path) -> Finding {
     let fail = |error: crate::Error| error.to_string();
-    let userns = crate::idmap::user_namespace(&[crate::types::IdRange { inside: 0, outside: 0x7000_0000, count: 65536 }])
-        .map_err(fail)?;
+    let userns =
+        crate::idmap::user_namespace(&[crate::types::IdRange { inside: 0, outside: 0x7000_0000, count: 65536 }])
+            .map_err(fail)?;
     let tree = mount::clone(directory, false).map_err(fail)?;
     mount::idmap(&tree, &userns, mount::Depth::One).map_err(fail)?;
     Ok(format!("{} supports them", directory.display()))

@@ -75,9 +75,11 @@ pub fn clone_plain() -> Result<Forked> {
     let flags = CLONE_PIDFD | libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is a fork; the third argument is where the pidfd goes.
     let pid = unsafe {
-        raw(libc::SYS_clone, [flags.cast_signed(), 0, std::ptr::from_mut(&mut pidfd) as libc::c_long, 0, 0, 0], || {
-            "clone(CLONE_PIDFD)"
-        })?
+        raw(
+            libc::SYS_clone,
+            [flags.cast_signed(), 0, std::ptr::from_mut(&mut pidfd) as libc::c_long, 0, 0, 0],
+            || "clone(CLONE_PIDFD)",
+        )?
     };
     if pid == 0 {
         return Ok(Forked::Child);
@@ -398,7 +400,9 @@ pub fn close_from(first: i32, keep: &[&OwnedFd]) -> Result<()> {
         if fd.is_none_or(|fd| fd > from) {
             // SAFETY: the caller says that nothing else of this process is used any more.
             unsafe {
-                raw(libc::SYS_close_range, [from.into(), to.into(), 0, 0, 0, 0], || format!("close_range({from}, {to})"))?;
+                raw(libc::SYS_close_range, [from.into(), to.into(), 0, 0, 0, 0], || {
+                    format!("close_range({from}, {to})")
+                })?;
             }
         }
         from = fd.map_or(from, |fd| fd + 1);
@@ -455,9 +459,8 @@ pub fn place(fd: impl AsFd, to: i32) -> Result<()> {
 pub fn working_directory() -> Result<Vec<u8>> {
     let mut buffer = vec![0_u8; 4096];
     // SAFETY: the buffer is valid for the length given.
-    let length = unsafe {
-        raw(libc::SYS_getcwd, [buffer.as_mut_ptr() as libc::c_long, 4096, 0, 0, 0, 0], || "getcwd()")?
-    };
+    let length =
+        unsafe { raw(libc::SYS_getcwd, [buffer.as_mut_ptr() as libc::c_long, 4096, 0, 0, 0, 0], || "getcwd()")? };
     buffer.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
     Ok(buffer)
 }

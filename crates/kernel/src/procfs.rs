@@ -60,7 +60,8 @@ pub fn process(pid: i32) -> Result<Process> {
 
 fn command(pid: i32, stat: &str) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+    let words: Vec<_> =
+        line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
     if !words.is_empty() {
         return words.join(" ");
     }

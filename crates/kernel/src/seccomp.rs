@@ -19,11 +19,9 @@ pub fn install(filter: &[SockFilter], flags: u32) -> Result<()> {
     let program = Program { length: u16::try_from(filter.len()).unwrap_or(u16::MAX), filter: filter.as_ptr() };
     // SAFETY: the program and its instructions live through the call, which copies them.
     unsafe {
-        raw(
-            libc::SYS_seccomp,
-            [1, flags.into(), std::ptr::from_ref(&program) as libc::c_long, 0, 0, 0],
-            || format!("seccomp(SECCOMP_SET_MODE_FILTER, {} instructions)", filter.len()),
-        )?;
+        raw(libc::SYS_seccomp, [1, flags.into(), std::ptr::from_ref(&program) as libc::c_long, 0, 0, 0], || {
+            format!("seccomp(SECCOMP_SET_MODE_FILTER, {} instructions)", filter.len())
+        })?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Clocks.
+//! Clocks, and the kernel's randomness.
 
 use rustix::time::ClockId;
 

@@ -5,10 +5,10 @@ use kernel::cgroup::{DeviceKind, DeviceRule, Limits, Setting, UNLIMITED};
 use kernel::types::NamespaceKind;
 use spec::oci;
 
+use crate::Error;
 use crate::mount;
 use crate::process;
 use crate::step::{self, Cgroup, Facts, Join, Map, Plan, Source, Step, TimeOffset, Tree};
-use crate::Error;
 
 /// The version of the plan's format.
 const VERSION: u32 = 1;
@@ -311,7 +311,10 @@ fn devices(builder: &mut Builder<'_>, spec: &oci::Spec, late: &mut Vec<Step>) ->
 fn sysctls(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind]) -> Result<(), Error> {
     for (name, value) in &spec.linux.sysctl {
         let Some(kind) = sysctl_namespace(name) else {
-            return Err(Error::invalid(format!("sysctl {name:?}"), "it is not of a namespace: it would change the host"));
+            return Err(Error::invalid(
+                format!("sysctl {name:?}"),
+                "it is not of a namespace: it would change the host",
+            ));
         };
         if !new.contains(&kind) {
             return Err(Error::invalid(format!("sysctl {name:?}"), format!("it needs a {kind} namespace of its own")));

@@ -4,9 +4,9 @@
 use kernel::types::attr;
 use spec::oci;
 
+use crate::Error;
 use crate::compile::Builder;
 use crate::step::{Source, Step};
-use crate::Error;
 
 /// What a list of options means.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

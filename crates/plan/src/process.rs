@@ -5,10 +5,10 @@ use kernel::landlock::access;
 use kernel::types::{CapabilitySet, SockFilter};
 use spec::oci;
 
+use crate::Error;
 use crate::compile::Builder;
 use crate::seccomp::{self, Arch};
 use crate::step::{Facts, Joining, Limit, Program, Step};
-use crate::Error;
 
 /// Needed to install a filter, or to restrict itself, without no_new_privs.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -195,7 +195,8 @@ pub(crate) fn limits(list: &[oci::Rlimit]) -> Result<Vec<Limit>, Error> {
     list.iter()
         .map(|one| {
             let name = one.kind.strip_prefix("RLIMIT_").unwrap_or(&one.kind).to_ascii_lowercase();
-            let resource = limit_number(&name).ok_or_else(|| Error::invalid("rlimits", format!("there is no {name:?}")))?;
+            let resource =
+                limit_number(&name).ok_or_else(|| Error::invalid("rlimits", format!("there is no {name:?}")))?;
             Ok(Limit { name, resource, soft: one.soft, hard: one.hard })
         })
         .collect()

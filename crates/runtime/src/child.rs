@@ -75,7 +75,6 @@ impl Child<'_> {
         Ok(made)
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line for each kind of step")]
     fn take(&self, step: &Step, made: &mut Made) -> Result<()> {
         match step {
             Step::DieWithParent => kernel::process::die_with_parent(),
@@ -123,7 +122,9 @@ impl Child<'_> {
             Step::NoNewPrivileges => kernel::process::set_no_new_privileges(),
             Step::Seccomp { program } => kernel::seccomp::install(&program.instructions, program.flags),
             Step::Init => init::fork(&self.channel),
-            Step::Execute { candidates, arguments, environment } => execute(candidates, arguments, environment).map(drop),
+            Step::Execute { candidates, arguments, environment } => {
+                execute(candidates, arguments, environment).map(drop)
+            }
         }
     }
 
@@ -296,7 +297,8 @@ pub(crate) fn restrict(handled: u64, dev: u64) -> Result<()> {
 }
 
 fn execute(candidates: &[String], arguments: &[String], environment: &[String]) -> Result<Infallible> {
-    let texts = |list: &[String]| -> Vec<CString> { list.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect() };
+    let texts =
+        |list: &[String]| -> Vec<CString> { list.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect() };
     execute_first(&texts(candidates), &texts(arguments), &texts(environment))
 }
 

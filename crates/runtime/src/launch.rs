@@ -96,9 +96,10 @@ impl Report {
         let call = String::from_utf8_lossy(message.get(9..).unwrap_or_default()).into_owned();
         let error = Error::new(call, Errno::from_raw_os_error(errno.clamp(1, 4095)));
         match plan.steps.get(step as usize) {
-            Some(step @ plan::Step::Execute { .. }) => {
-                Failure { kind: exec_kind(error.errno), message: format!("{step}: {}", kernel::error::describe(error.errno)) }
-            }
+            Some(step @ plan::Step::Execute { .. }) => Failure {
+                kind: exec_kind(error.errno),
+                message: format!("{step}: {}", kernel::error::describe(error.errno)),
+            },
             Some(step) => Failure { kind: FailureKind::Own, message: format!("{step}: {error}") },
             None => Failure { kind: FailureKind::Own, message: error.to_string() },
         }

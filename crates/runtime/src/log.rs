@@ -103,7 +103,9 @@ impl LogWriter {
     fn put(&mut self, mut records: &[u8]) -> Result<()> {
         while !records.is_empty() {
             let room = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
-            let fit = records.get(..room).map_or(records.len(), |head| head.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            let fit = records
+                .get(..room)
+                .map_or(records.len(), |head| head.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
             if fit == 0 && self.size > 0 {
                 self.rotate()?;
                 continue;
@@ -183,7 +185,7 @@ impl LogReader {
     ///
     /// # Errors
     /// read(2)'s.
-    pub fn next(&mut self) -> Result<Option<LogRecord>> {
+    pub fn read(&mut self) -> Result<Option<LogRecord>> {
         loop {
             let Some(file) = self.files.last_mut() else {
                 if !self.open_newest()? {
@@ -263,7 +265,7 @@ mod tests {
     }
 
     fn all(reader: &mut LogReader) -> Vec<(Stream, String)> {
-        std::iter::from_fn(|| reader.next().unwrap())
+        std::iter::from_fn(|| reader.read().unwrap())
             .map(|record| (record.stream, String::from_utf8(record.bytes).unwrap()))
             .collect()
     }

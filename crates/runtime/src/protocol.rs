@@ -102,7 +102,7 @@ impl Request {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Attach { input } => vec![b'A', u8::from(*input)],
-            Self::Input(bytes) => [&[b'I'], bytes.as_slice()].concat(),
+            Self::Input(bytes) => [b"I".as_slice(), bytes.as_slice()].concat(),
             Self::CloseInput => vec![b'C'],
             Self::Resize { rows, columns } => [&[b'R'][..], &rows.to_le_bytes(), &columns.to_le_bytes()].concat(),
             Self::Stop { signal, timeout_ms } => {
@@ -110,7 +110,7 @@ impl Request {
             }
             Self::Kill { signal } => [&[b'K'][..], &signal.to_le_bytes()].concat(),
             Self::Wait => vec![b'W'],
-            Self::Policy(policy) => [&[b'P'], policy.as_bytes()].concat(),
+            Self::Policy(policy) => [b"P".as_slice(), policy.as_bytes()].concat(),
         }
     }
 
@@ -141,12 +141,12 @@ impl Answer {
         match self {
             Self::Started { pid } => [&[b'Y'][..], &pid.to_le_bytes()].concat(),
             Self::Failed(failure) => [&[b'N', failure.kind as u8], failure.message.as_bytes()].concat(),
-            Self::Output(Stream::Output, bytes) => [&[b'O'], bytes.as_slice()].concat(),
-            Self::Output(Stream::Error, bytes) => [&[b'E'], bytes.as_slice()].concat(),
+            Self::Output(Stream::Output, bytes) => [b"O".as_slice(), bytes.as_slice()].concat(),
+            Self::Output(Stream::Error, bytes) => [b"E".as_slice(), bytes.as_slice()].concat(),
             Self::Exited { code } => [&[b'X'][..], &code.to_le_bytes()].concat(),
             Self::Done => vec![b'D'],
-            Self::Refused(text) => [&[b'B'], text.as_bytes()].concat(),
-            Self::Warning(text) => [&[b'V'], text.as_bytes()].concat(),
+            Self::Refused(text) => [b"B".as_slice(), text.as_bytes()].concat(),
+            Self::Warning(text) => [b"V".as_slice(), text.as_bytes()].concat(),
         }
     }
 
@@ -248,7 +248,8 @@ mod tests {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }
         let failure = Failure { kind: FailureKind::NotFound, message: "run: ENOENT".into() };
-        for answer in [Answer::Started { pid: 7 }, Answer::Failed(failure), Answer::Exited { code: 137 }, Answer::Done] {
+        for answer in [Answer::Started { pid: 7 }, Answer::Failed(failure), Answer::Exited { code: 137 }, Answer::Done]
+        {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
     }

@@ -324,8 +324,22 @@ pub struct Ulimit {
 
 /// The names of resource limits at the index that is their number.
 pub const ULIMITS: &[&str] = &[
-    "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue",
-    "nice", "rtprio", "rttime",
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
 ];
 
 impl FromStr for Ulimit {
@@ -333,10 +347,13 @@ impl FromStr for Ulimit {
 
     /// `NAME=SOFT[:HARD]`; -1 or `unlimited` is none.
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let refuse = |reason: String| Invalid::new("ulimit", text, reason).hint("write NAME=SOFT[:HARD], e.g. nofile=1024:4096");
+        let refuse =
+            |reason: String| Invalid::new("ulimit", text, reason).hint("write NAME=SOFT[:HARD], e.g. nofile=1024:4096");
         let (name, values) = text.split_once('=').ok_or_else(|| refuse("it has no =".to_owned()))?;
         if !ULIMITS.contains(&name) {
-            return Err(refuse(format!("there is no limit {name:?}")).hint(format!("limits are: {}", ULIMITS.join(" "))));
+            return Err(
+                refuse(format!("there is no limit {name:?}")).hint(format!("limits are: {}", ULIMITS.join(" ")))
+            );
         }
         let number = |text: &str| match text {
             "-1" | "unlimited" => Ok(u64::MAX),
@@ -370,7 +387,9 @@ impl FromStr for Restart {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let refuse = || Invalid::new("restart policy", text, "unknown").hint("write no, on-failure[:N], always or unless-stopped");
+        let refuse = || {
+            Invalid::new("restart policy", text, "unknown").hint("write no, on-failure[:N], always or unless-stopped")
+        };
         match text.split_once(':') {
             None => match text {
                 "no" | "" => Ok(Self::No),
@@ -558,7 +577,8 @@ pub enum Clock {
 /// # Errors
 /// Why it is refused.
 pub fn parse_time_offset(text: &str) -> Result<(Clock, i64), Invalid> {
-    let refuse = |reason: &str| Invalid::new("time offset", text, reason).hint("write boottime=SECONDS or monotonic=SECONDS");
+    let refuse =
+        |reason: &str| Invalid::new("time offset", text, reason).hint("write boottime=SECONDS or monotonic=SECONDS");
     let (clock, seconds) = text.split_once('=').ok_or_else(|| refuse("it has no ="))?;
     let clock = match clock {
         "monotonic" => Clock::Monotonic,
@@ -572,7 +592,8 @@ pub fn parse_time_offset(text: &str) -> Result<(Clock, i64), Invalid> {
     }
     let nanos: String = part.chars().chain("000000000".chars()).take(9).collect();
     let total = whole.parse::<i64>().ok().and_then(|whole| whole.checked_mul(1_000_000_000));
-    let total = total.and_then(|total| total.checked_add(nanos.parse().ok()?)).ok_or_else(|| refuse("it is too large"))?;
+    let total =
+        total.and_then(|total| total.checked_add(nanos.parse().ok()?)).ok_or_else(|| refuse("it is too large"))?;
     Ok((clock, sign * total))
 }
 

@@ -67,7 +67,16 @@ impl Mount {
     fn new(kind: Kind, target: &str) -> Result<Self, Invalid> {
         check_target(target)?;
         let target = target.to_owned();
-        Ok(Self { kind, target, read_only: false, idmap: false, exec: true, dev: false, suid: false, propagation: None })
+        Ok(Self {
+            kind,
+            target,
+            read_only: false,
+            idmap: false,
+            exec: true,
+            dev: false,
+            suid: false,
+            propagation: None,
+        })
     }
 
     /// `-v [SOURCE:]TARGET[:OPTIONS]`: an absolute source is a path, any other a volume's name.
@@ -75,9 +84,8 @@ impl Mount {
     /// # Errors
     /// Why it is refused.
     pub fn parse_volume(text: &str) -> Result<Self, Invalid> {
-        let refuse = |reason: &str| {
-            Invalid::new("volume", text, reason).hint("write /on/the/host:/inside[:ro] or NAME:/inside")
-        };
+        let refuse =
+            |reason: &str| Invalid::new("volume", text, reason).hint("write /on/the/host:/inside[:ro] or NAME:/inside");
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts.as_slice() {
             [target] => (None, *target, ""),
@@ -196,7 +204,8 @@ impl Mount {
             Some(("idmap", "true" | "1")) => self.idmap = true,
             Some(("bind-propagation" | "propagation", value)) => self.option(value).map_err(refuse)?,
             Some(("bind-recursive" | "bind-nonrecursive", value)) => {
-                let wanted = matches!((field.starts_with("bind-non"), value), (false, "enabled" | "true") | (true, "false"));
+                let wanted =
+                    matches!((field.starts_with("bind-non"), value), (false, "enabled" | "true") | (true, "false"));
                 if let Kind::Bind { recursive, .. } = &mut self.kind {
                     *recursive = wanted;
                 }

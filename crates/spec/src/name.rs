@@ -29,7 +29,8 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let refuse = |reason: &str| {
-            Err(Invalid::new("name", text, reason).hint("use letters, digits and _ . + -, beginning with a letter or digit"))
+            Err(Invalid::new("name", text, reason)
+                .hint("use letters, digits and _ . + -, beginning with a letter or digit"))
         };
         let inner = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
         match text.chars().next() {

@@ -53,9 +53,10 @@ impl FromStr for Reference {
         }
         let Some((transport, rest)) = text.split_once(':') else {
             let near = nearest(text, TRANSPORTS.iter().copied());
-            return Err(near.map_or_else(|| refuse("it has no transport"), |near| {
-                refuse("it has no transport").hint(format!("did you mean {near}?"))
-            }));
+            return Err(near.map_or_else(
+                || refuse("it has no transport"),
+                |near| refuse("it has no transport").hint(format!("did you mean {near}?")),
+            ));
         };
         match transport {
             "dir" => Ok(Self::Dir(path(rest, &refuse)?)),
@@ -136,16 +137,32 @@ mod tests {
 
     #[test]
     fn go_there_and_back() {
-        for text in ["host", "dir:/a/b", "tar:/a.tar.gz", "oci:/a", "oci:/a:v1.2", "oci:/a:b/c", "bootstrap:debian/bookworm"] {
+        for text in
+            ["host", "dir:/a/b", "tar:/a.tar.gz", "oci:/a", "oci:/a:v1.2", "oci:/a:b/c", "bootstrap:debian/bookworm"]
+        {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
-        assert_eq!("oci:/a:b".parse::<Reference>().unwrap(), Reference::Oci { path: "/a".into(), tag: Some("b".into()) });
+        assert_eq!(
+            "oci:/a:b".parse::<Reference>().unwrap(),
+            Reference::Oci { path: "/a".into(), tag: Some("b".into()) }
+        );
     }
 
     #[test]
     fn are_refused() {
-        for text in ["", "hots", "dir:", "dir:a", "oci:/a:", "oci:/a:b c", "bootstrap:debian", "bootstrap:arch/x", "zip:/a",
-            "bootstrap:debian/../x", "tar:/a\nb"] {
+        for text in [
+            "",
+            "hots",
+            "dir:",
+            "dir:a",
+            "oci:/a:",
+            "oci:/a:b c",
+            "bootstrap:debian",
+            "bootstrap:arch/x",
+            "zip:/a",
+            "bootstrap:debian/../x",
+            "tar:/a\nb",
+        ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
         assert_eq!("hots".parse::<Reference>().unwrap_err().hint.unwrap(), "did you mean host?");

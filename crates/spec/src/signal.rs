@@ -26,9 +26,9 @@ const REAL_TIME_MAX: i32 = 64;
 
 /// Names at the index that is the number (x86, arm, riscv).
 const NAMES: &[&str] = &[
-    "", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH",
+    "IO", "PWR", "SYS",
 ];
 
 impl FromStr for Signal {
@@ -94,7 +94,10 @@ mod tests {
     #[test]
     fn names_numbers_and_back() {
         let number = |text: &str| text.parse::<Signal>().map(|signal| signal.0).ok();
-        assert_eq!(["TERM", "sigkill", "1", "SIGRTMIN+3", "RTMAX-1"].map(number), [Some(15), Some(9), Some(1), Some(37), Some(63)]);
+        assert_eq!(
+            ["TERM", "sigkill", "1", "SIGRTMIN+3", "RTMAX-1"].map(number),
+            [Some(15), Some(9), Some(1), Some(37), Some(63)]
+        );
         assert_eq!(["", "SIG", "0", "65", "FOO", "RTMIN-1", "RTMIN+99"].map(number), [None; 7]);
         assert_eq!(Signal(37).to_string(), "SIGRTMIN+3");
     }

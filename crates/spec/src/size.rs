@@ -62,7 +62,8 @@ pub fn format_bytes(bytes: u64) -> String {
 /// # Errors
 /// Why it is refused.
 pub fn parse_cpus(text: &str) -> Result<u64, Invalid> {
-    let refuse = |reason: &str| Invalid::new("number of processors", text, reason).hint("write a number such as 0.5 or 2");
+    let refuse =
+        |reason: &str| Invalid::new("number of processors", text, reason).hint("write a number such as 0.5 or 2");
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     if part.is_empty() || part.len() > 9 || !part.bytes().chain(whole.bytes()).all(|digit| digit.is_ascii_digit()) {
         return Err(refuse("it is not a number"));
@@ -82,7 +83,10 @@ pub fn parse_cpus(text: &str) -> Result<u64, Invalid> {
 /// # Errors
 /// Why it is refused.
 pub fn parse_duration_ms(what: &'static str, text: &str) -> Result<u64, Invalid> {
-    let refuse = || Invalid::new(what, text, "it is not a duration").hint("write seconds, or a number and a unit: 90, 500ms, 10m, 1h30m");
+    let refuse = || {
+        Invalid::new(what, text, "it is not a duration")
+            .hint("write seconds, or a number and a unit: 90, 500ms, 10m, 1h30m")
+    };
     let mut rest = text;
     let mut total = 0_u64;
     if rest.is_empty() {

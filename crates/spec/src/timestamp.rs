@@ -21,7 +21,8 @@ pub fn format(nanoseconds: u64) -> String {
 /// Why it is refused.
 pub fn parse(text: &str) -> Result<u64, Invalid> {
     parse_parts(text).ok_or_else(|| {
-        Invalid::new("time", text, "it is not an RFC 3339 time").hint("write 2026-11-23T19:39:23Z, or a duration such as 10m")
+        Invalid::new("time", text, "it is not an RFC 3339 time")
+            .hint("write 2026-11-23T19:39:23Z, or a duration such as 10m")
     })
 }
 

@@ -65,45 +65,22 @@ impl Agent {
              for f in /etc/subuid /etc/subgid; do [ ! -e $f ] || mount --bind \"$1\" $f; done && exec \"$0\" bench agent"
         );
         let mut command = Command::new("unshare");
-        command
-            .args([
-                "--mount",
-                "--propagation",
-                "private",
-                "--",
-                "sh",
-                "-c",
-                &script,
-            ])
-            .arg(me)
-            .arg(ids);
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-c", &script]).arg(me).arg(ids);
         let fail = |error| format!("unshare: {error}");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(fail)?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(fail)?;
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("unshare: no pipes".to_owned());
         };
-        Ok(Self {
-            child,
-            requests: Some(requests),
-            replies: BufReader::new(replies),
-        })
+        Ok(Self { child, requests: Some(requests), replies: BufReader::new(replies) })
     }
 
     pub(crate) fn run(&mut self, run: &Run) -> Result<Ran> {
         let mut line = serde_json::to_string(run).map_err(|error| format!("agent: {error}"))?;
         line.push('\n');
         let requests = self.requests.as_mut().ok_or("agent: has ended")?;
-        requests
-            .write_all(line.as_bytes())
-            .map_err(|error| format!("agent: {error}"))?;
+        requests.write_all(line.as_bytes()).map_err(|error| format!("agent: {error}"))?;
         let mut reply = String::new();
-        self.replies
-            .read_line(&mut reply)
-            .map_err(|error| format!("agent: {error}"))?;
+        self.replies.read_line(&mut reply).map_err(|error| format!("agent: {error}"))?;
         serde_json::from_str(&reply).map_err(|error| format!("agent: {error} (root is needed)"))
     }
 }
@@ -121,25 +98,12 @@ impl Drop for Agent {
 /// The agent itself: one line in, one start, one line out.
 pub(crate) fn serve() -> Result<ExitCode> {
     let fail = |error| format!("agent: {error}");
-    let mut said = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open("/run/said")
-        .map_err(fail)?;
+    let mut said =
+        File::options().read(true).write(true).create(true).truncate(true).open("/run/said").map_err(fail)?;
     for line in std::io::stdin().lines() {
-        let run: Run = serde_json::from_str(&line.map_err(fail)?)
-            .map_err(|error| format!("agent: {error}"))?;
-        let ran = start(&run, &mut said).unwrap_or_else(|error| Ran {
-            nanos: 0,
-            code: -1,
-            stderr: error.to_string(),
-        });
-        println!(
-            "{}",
-            serde_json::to_string(&ran).map_err(|error| format!("agent: {error}"))?
-        );
+        let run: Run = serde_json::from_str(&line.map_err(fail)?).map_err(|error| format!("agent: {error}"))?;
+        let ran = start(&run, &mut said).unwrap_or_else(|error| Ran { nanos: 0, code: -1, stderr: error.to_string() });
+        println!("{}", serde_json::to_string(&ran).map_err(|error| format!("agent: {error}"))?);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,17 +112,9 @@ pub(crate) fn serve() -> Result<ExitCode> {
 fn start(run: &Run, said: &mut File) -> std::io::Result<Ran> {
     said.set_len(0)?;
     said.rewind()?;
-    let (program, words) = run
-        .argv
-        .split_first()
-        .ok_or(std::io::ErrorKind::InvalidInput)?;
+    let (program, words) = run.argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command
-        .args(words)
-        .envs(&run.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(said.try_clone()?);
+    command.args(words).envs(&run.env).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
     let began = Instant::now();
     let status = command.spawn()?.wait()?;
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -167,9 +123,5 @@ fn start(run: &Run, said: &mut File) -> std::io::Result<Ran> {
         said.rewind()?;
         said.read_to_string(&mut stderr)?;
     }
-    Ok(Ran {
-        nanos,
-        code: status.code().unwrap_or(-1),
-        stderr,
-    })
+    Ok(Ran { nanos, code: status.code().unwrap_or(-1), stderr })
 }

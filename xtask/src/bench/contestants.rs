@@ -32,38 +32,17 @@ const OTHER_RUNTIME: &str = "bind root, no seccomp, no device rules";
 const NO_CGROUP: &str = "bind root, no seccomp, no cgroup";
 
 fn attempt(view: View, note: &'static str, words: &str) -> Attempt {
-    let argv = words
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect();
-    let run = Run {
-        argv,
-        env: BTreeMap::new(),
-    };
-    Attempt {
-        view,
-        note,
-        proof: Some(run.clone()),
-        run,
-    }
+    let argv = words.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let run = Run { argv, env: BTreeMap::new() };
+    Attempt { view, note, proof: Some(run.clone()), run }
 }
 
 /// A contestant of the distribution; absent when its program is not installed.
-fn installed(
-    name: &'static str,
-    program: &str,
-    package: &str,
-    attempts: Vec<Attempt>,
-) -> Contestant {
+fn installed(name: &'static str, program: &str, package: &str, attempts: Vec<Attempt>) -> Contestant {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     let absent = (!there).then(|| format!("not installed (apt-get install {package})"));
-    Contestant {
-        name,
-        attempts,
-        absent,
-    }
+    Contestant { name, attempts, absent }
 }
 
 pub(crate) fn all(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
@@ -89,34 +68,15 @@ fn floor(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
         format!("0 {FIRST_ID} 65536"),
         "/true".to_owned(),
     ];
-    let floor = Run {
-        argv: argv.to_vec(),
-        env: BTreeMap::new(),
-    };
-    let mut payload = attempt(
-        View::Machine,
-        "the payload without a container",
-        &scratch.path.join("true").display().to_string(),
-    );
+    let floor = Run { argv: argv.to_vec(), env: BTreeMap::new() };
+    let mut payload =
+        attempt(View::Machine, "the payload without a container", &scratch.path.join("true").display().to_string());
     let note = "7 namespaces, overlay root, 6 mounts, pivot_root";
     payload.proof = None;
-    let floor = Attempt {
-        view: View::Machine,
-        proof: Some(floor.clone()),
-        run: floor,
-        note,
-    };
+    let floor = Attempt { view: View::Machine, proof: Some(floor.clone()), run: floor, note };
     Ok(vec![
-        Contestant {
-            name: "true",
-            attempts: vec![payload],
-            absent: None,
-        },
-        Contestant {
-            name: "floor",
-            attempts: vec![floor],
-            absent: None,
-        },
+        Contestant { name: "true", attempts: vec![payload], absent: None },
+        Contestant { name: "floor", attempts: vec![floor], absent: None },
     ])
 }
 
@@ -124,11 +84,8 @@ fn floor(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
 fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
     let program = match std::env::var_os("CELLA_BIN") {
         Some(path) => Ok(PathBuf::from(path)),
-        None => cargo::build_release(&["cella", "runtime"]).and_then(|mut programs| {
-            programs
-                .remove("cella")
-                .ok_or("cargo build made no cella".to_owned())
-        }),
+        None => cargo::build_release(&["cella", "runtime"])
+            .and_then(|mut programs| programs.remove("cella").ok_or("cargo build made no cella".to_owned())),
     };
     let state = scratch.directory("cella", 0)?;
     let root = scratch.rootfs("root-cella", 0)?;
@@ -148,11 +105,7 @@ fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
             proof: Some(run(program, proof)),
         };
         let attempts = program.iter().map(attempt).collect();
-        Contestant {
-            name,
-            attempts,
-            absent: program.as_ref().err().cloned(),
-        }
+        Contestant { name, attempts, absent: program.as_ref().err().cloned() }
     };
     let image = format!("dir:{}", root.display());
     let tiny = [image.as_str(), "/true"];
@@ -160,12 +113,7 @@ fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
     let shell = ["host", "--", "sh", "-c", "exit $((42 + ($$ > 16)))"];
     Ok([
         contestant("cella dir:", "the same tiny root as all", &tiny, &tiny),
-        contestant(
-            "cella host",
-            "the host's own true, with its libc",
-            &["host", "true"],
-            &shell,
-        ),
+        contestant("cella host", "the host's own true, with its libc", &["host", "true"], &shell),
     ])
 }
 
@@ -174,33 +122,16 @@ fn oci(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
     let runc = bundle(scratch, "runc")?;
     let state = scratch.directory("oci-state", 0)?;
     let state = state.display();
-    let crun_with = |options: &str| {
-        format!(
-            "crun {options} --root {state}/crun run -b {} cella-bench-crun",
-            crun.display()
-        )
-    };
-    let runc = format!(
-        "runc --root {state}/runc run -b {} cella-bench-runc",
-        runc.display()
-    );
+    let crun_with =
+        |options: &str| format!("crun {options} --root {state}/crun run -b {} cella-bench-crun", crun.display());
+    let runc = format!("runc --root {state}/runc run -b {} cella-bench-runc", runc.display());
     let crun = vec![
         attempt(View::Machine, OTHER_RUNTIME, &crun_with("")),
         attempt(View::Unified, OTHER_RUNTIME, &crun_with("")),
-        attempt(
-            View::Unified,
-            NO_CGROUP,
-            &crun_with("--cgroup-manager disabled"),
-        ),
+        attempt(View::Unified, NO_CGROUP, &crun_with("--cgroup-manager disabled")),
     ];
-    let runc = vec![
-        attempt(View::Machine, OTHER_RUNTIME, &runc),
-        attempt(View::Unified, OTHER_RUNTIME, &runc),
-    ];
-    Ok([
-        installed("crun run", "crun", "crun", crun),
-        installed("runc run", "runc", "runc", runc),
-    ])
+    let runc = vec![attempt(View::Machine, OTHER_RUNTIME, &runc), attempt(View::Unified, OTHER_RUNTIME, &runc)];
+    Ok([installed("crun run", "crun", "crun", crun), installed("runc run", "runc", "runc", runc)])
 }
 
 /// An OCI bundle with the floor's namespaces and mounts around the same tiny root.
@@ -253,31 +184,11 @@ fn podman(scratch: &mut Scratch) -> Result<Contestant> {
     };
     let map = format!("--uidmap 0:{FIRST_ID}:65536 --gidmap 0:{FIRST_ID}:65536");
     let attempts = vec![
-        attempt(
-            View::Machine,
-            "crun and conmon inside",
-            &with("", &map, &mapped),
-        ),
-        attempt(
-            View::Unified,
-            "crun and conmon inside",
-            &with("", &map, &mapped),
-        ),
-        attempt(
-            View::Unified,
-            "crun and conmon inside, no user namespace",
-            &with("", "", &plain),
-        ),
-        attempt(
-            View::Unified,
-            "no cgroup, no user namespace",
-            &with("", "--cgroups disabled", &plain),
-        ),
-        attempt(
-            View::Machine,
-            "runc inside, no user namespace",
-            &with("--runtime runc", "", &plain),
-        ),
+        attempt(View::Machine, "crun and conmon inside", &with("", &map, &mapped)),
+        attempt(View::Unified, "crun and conmon inside", &with("", &map, &mapped)),
+        attempt(View::Unified, "crun and conmon inside, no user namespace", &with("", "", &plain)),
+        attempt(View::Unified, "no cgroup, no user namespace", &with("", "--cgroups disabled", &plain)),
+        attempt(View::Machine, "runc inside, no user namespace", &with("--runtime runc", "", &plain)),
     ];
     Ok(installed("podman run", "podman", "podman", attempts))
 }
@@ -297,34 +208,13 @@ fn lxc(scratch: &mut Scratch) -> Result<Contestant> {
     let map = format!("lxc.idmap = u 0 {FIRST_ID} 65536\nlxc.idmap = g 0 {FIRST_ID} 65536\n");
     let mapped = config("lxc-mapped", &mapped, &map)?;
     let plain = config("lxc-plain", &plain, "")?;
-    let with = |config: &Path| {
-        format!(
-            "lxc-execute -P {} -n cella-bench -f {} -- /true",
-            state.display(),
-            config.display()
-        )
-    };
+    let with =
+        |config: &Path| format!("lxc-execute -P {} -n cella-bench -f {} -- /true", state.display(), config.display());
     let attempts = vec![
-        attempt(
-            View::Machine,
-            "its own static init runs the payload",
-            &with(&mapped),
-        ),
-        attempt(
-            View::Unified,
-            "its own static init runs the payload",
-            &with(&mapped),
-        ),
-        attempt(
-            View::Machine,
-            "its own static init, no user namespace",
-            &with(&plain),
-        ),
-        attempt(
-            View::Unified,
-            "its own static init, no user namespace",
-            &with(&plain),
-        ),
+        attempt(View::Machine, "its own static init runs the payload", &with(&mapped)),
+        attempt(View::Unified, "its own static init runs the payload", &with(&mapped)),
+        attempt(View::Machine, "its own static init, no user namespace", &with(&plain)),
+        attempt(View::Unified, "its own static init, no user namespace", &with(&plain)),
     ];
     Ok(installed("lxc-execute", "lxc-execute", "lxc", attempts))
 }
@@ -334,33 +224,14 @@ fn nspawn(scratch: &mut Scratch) -> Result<Contestant> {
     let plain = scratch.rootfs("root-nspawn-plain", 0)?;
     let with = |options: &str, root: &Path| {
         let root = root.display();
-        format!(
-            "systemd-nspawn -q -D {root} --register=no --link-journal=no --private-network {options} /true"
-        )
+        format!("systemd-nspawn -q -D {root} --register=no --link-journal=no --private-network {options} /true")
     };
     let ids = format!("--private-users={FIRST_ID}:65536");
     let attempts = vec![
-        attempt(
-            View::Machine,
-            "not registered with machined",
-            &with(&format!("--keep-unit {ids}"), &mapped),
-        ),
+        attempt(View::Machine, "not registered with machined", &with(&format!("--keep-unit {ids}"), &mapped)),
         attempt(View::Machine, "its own scope", &with(&ids, &mapped)),
-        attempt(
-            View::Machine,
-            "no user namespace",
-            &with("--keep-unit", &plain),
-        ),
-        attempt(
-            View::Unified,
-            "no user namespace",
-            &with("--keep-unit", &plain),
-        ),
+        attempt(View::Machine, "no user namespace", &with("--keep-unit", &plain)),
+        attempt(View::Unified, "no user namespace", &with("--keep-unit", &plain)),
     ];
-    Ok(installed(
-        "systemd-nspawn",
-        "systemd-nspawn",
-        "systemd-container",
-        attempts,
-    ))
+    Ok(installed("systemd-nspawn", "systemd-nspawn", "systemd-container", attempts))
 }

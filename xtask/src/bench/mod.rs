@@ -25,21 +25,15 @@ pub(crate) struct Options {
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Self {
-            rounds: 60,
-            format: Format::Markdown,
-        };
+        let mut options = Self { rounds: 60, format: Format::Markdown };
         let mut words = words.iter().flat_map(|word| word.splitn(2, '='));
         while let Some(word) = words.next() {
-            let value = words
-                .next()
-                .ok_or_else(|| format!("bench: {word} needs a value"));
+            let value = words.next().ok_or_else(|| format!("bench: {word} needs a value"));
             match (word, value?) {
                 ("--rounds", n) => {
                     let rounds = n.parse().ok().filter(|n| (1..=100_000).contains(n));
-                    options.rounds = rounds.ok_or_else(|| {
-                        format!("bench: --rounds {n}: not a number from 1 to 100000")
-                    })?;
+                    options.rounds =
+                        rounds.ok_or_else(|| format!("bench: --rounds {n}: not a number from 1 to 100000"))?;
                 }
                 ("--format", "markdown") => options.format = Format::Markdown,
                 ("--format", "json") => options.format = Format::Json,
@@ -70,12 +64,7 @@ mod tests {
     fn options_are_read_or_refused() {
         let options = Options::parse(&["--rounds", "7", "--format=json"]).unwrap();
         assert!(options.rounds == 7 && options.format == Format::Json);
-        for bad in [
-            &["--rounds", "0"][..],
-            &["--rounds"],
-            &["--format", "xml"],
-            &["--fast", "1"],
-        ] {
+        for bad in [&["--rounds", "0"][..], &["--rounds"], &["--format", "xml"], &["--fast", "1"]] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");
         }
     }

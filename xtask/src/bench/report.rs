@@ -26,56 +26,34 @@ struct Figures {
 
 impl Line {
     pub(crate) fn measured(name: &'static str, note: &str, nanos: Vec<u64>) -> Self {
-        Self {
-            name,
-            figures: figures(nanos),
-            note: note.to_owned(),
-        }
+        Self { name, figures: figures(nanos), note: note.to_owned() }
     }
 
     pub(crate) fn absent(name: &'static str, reason: String) -> Self {
-        Self {
-            name,
-            figures: None,
-            note: format!("n/a: {}", reason.replace('|', "/")),
-        }
+        Self { name, figures: None, note: format!("n/a: {}", reason.replace('|', "/")) }
     }
 }
 
 fn figures(mut nanos: Vec<u64>) -> Option<Figures> {
     nanos.sort_unstable();
-    let micros = |percent: usize| {
-        nanos
-            .get((nanos.len() * percent / 100).min(nanos.len() - 1))
-            .map(|n| *n as f64 / 1e3)
-    };
+    let micros =
+        |percent: usize| nanos.get((nanos.len() * percent / 100).min(nanos.len() - 1)).map(|n| *n as f64 / 1e3);
     (!nanos.is_empty()).then_some(())?;
-    Some(Figures {
-        n: nanos.len(),
-        min: micros(0)?,
-        median: micros(50)?,
-        p90: micros(90)?,
-    })
+    Some(Figures { n: nanos.len(), min: micros(0)?, median: micros(50)?, p90: micros(90)? })
 }
 
 /// Median of the line of this name.
 fn median(lines: &[Line], name: &str) -> Option<f64> {
-    lines
-        .iter()
-        .find(|line| line.name == name)?
-        .figures
-        .map(|f| f.median)
+    lines.iter().find(|line| line.name == name)?.figures.map(|f| f.median)
 }
 
 pub(crate) fn print(verb: &str, format: Format, lines: Vec<Line>) -> Result<()> {
     match format {
         Format::Markdown => print!("{}", markdown(verb, &lines)),
         Format::Json => {
-            let all = serde_json::json!({"version": 1, "verb": verb, "unit": "µs", "machine": machine(), "lines": lines});
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&all).map_err(|error| format!("report: {error}"))?
-            );
+            let all =
+                serde_json::json!({"version": 1, "verb": verb, "unit": "µs", "machine": machine(), "lines": lines});
+            println!("{}", serde_json::to_string_pretty(&all).map_err(|error| format!("report: {error}"))?);
         }
     }
     Ok(())
@@ -83,9 +61,7 @@ pub(crate) fn print(verb: &str, format: Format, lines: Vec<Line>) -> Result<()> 
 
 fn markdown(verb: &str, lines: &[Line]) -> String {
     let (floor, cella) = (median(lines, "floor"), median(lines, "cella dir:"));
-    let ratio = |own: f64, to: Option<f64>| {
-        to.map_or_else(|| "–".to_owned(), |to| format!("{:.2}", own / to))
-    };
+    let ratio = |own: f64, to: Option<f64>| to.map_or_else(|| "–".to_owned(), |to| format!("{:.2}", own / to));
     let mut text = format!("bench {verb}, times in ms; {}\n\n", machine());
     text += &format!(
         "| {:<14} | {:>4} | {:>7} | {:>7} | {:>7} | {:>7} | {:>7} | note\n",
@@ -118,17 +94,12 @@ fn markdown(verb: &str, lines: &[Line]) -> String {
 
 /// Kernel, processors and load: figures of two machines are not to be compared.
 fn machine() -> String {
-    let kernel = Command::new("uname")
-        .arg("-srm")
-        .output()
-        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    let kernel =
+        Command::new("uname").arg("-srm").output().map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let first = load.split(' ').next().unwrap_or("?").to_owned();
-    format!(
-        "{}, {processors} processors, load {first}",
-        kernel.unwrap_or_else(|_| "Linux".to_owned())
-    )
+    format!("{}, {processors} processors, load {first}", kernel.unwrap_or_else(|_| "Linux".to_owned()))
 }
 
 #[cfg(test)]
@@ -139,15 +110,7 @@ mod tests {
     fn figures_and_ratios() {
         assert_eq!(figures(Vec::new()), None);
         let all = (1..=10).map(|n| n * 1_000_000).collect();
-        assert_eq!(
-            figures(all),
-            Some(Figures {
-                n: 10,
-                min: 1e3,
-                median: 6e3,
-                p90: 10e3
-            })
-        );
+        assert_eq!(figures(all), Some(Figures { n: 10, min: 1e3, median: 6e3, p90: 10e3 }));
         let lines = [
             Line::measured("floor", "bare", vec![1_000_000]),
             Line::measured("cella dir:", "", vec![2_000_000]),
@@ -155,12 +118,7 @@ mod tests {
             Line::absent("podman run", "not installed | sorry".to_owned()),
         ];
         let text = markdown("start", &lines);
-        assert!(
-            text.contains(
-                "| crun run       |    1 |    8.00 |    8.00 |    8.00 |    8.00 |    4.00 |"
-            ),
-            "{text}"
-        );
+        assert!(text.contains("| crun run       |    1 |    8.00 |    8.00 |    8.00 |    8.00 |    4.00 |"), "{text}");
         assert!(text.contains("n/a: not installed / sorry"), "{text}");
     }
 }

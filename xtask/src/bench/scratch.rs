@@ -26,11 +26,7 @@ impl Scratch {
         let path = std::env::temp_dir().join(format!("cella-bench.{}", std::process::id()));
         sweep();
         directory(&path, 0)?;
-        let scratch = Self {
-            path,
-            roots: Vec::new(),
-            cgroups: cgroups(),
-        };
+        let scratch = Self { path, roots: Vec::new(), cgroups: cgroups() };
         for program in ["true", "proof", "floor"] {
             compile(program, &scratch.path.join(program))?;
         }
@@ -41,9 +37,7 @@ impl Scratch {
     pub(crate) fn rootfs(&mut self, name: &str, id: u32) -> Result<PathBuf> {
         let root = self.path.join(name);
         directory(&root, id)?;
-        for inner in [
-            "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var",
-        ] {
+        for inner in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var"] {
             directory(&root.join(inner), id)?;
         }
         self.roots.push((root.clone(), id));
@@ -78,12 +72,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Children come after their parents in the set; their end comes first.
-        for left in cgroups()
-            .difference(&self.cgroups)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-        {
+        for left in cgroups().difference(&self.cgroups).collect::<Vec<_>>().into_iter().rev() {
             if let Err(error) = std::fs::remove_dir(left) {
                 eprintln!("bench: left over: {}: {error}", left.display());
             }
@@ -96,25 +85,16 @@ impl Drop for Scratch {
 
 /// Removes what a bench that was killed has left: directories of processes that are no more, and our own cgroups.
 fn sweep() {
-    for entry in std::fs::read_dir(std::env::temp_dir())
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name
-            .strip_prefix("cella-bench.")
-            .and_then(|pid| pid.parse::<u32>().ok());
+        let owner = name.strip_prefix("cella-bench.").and_then(|pid| pid.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
             && let Err(error) = std::fs::remove_dir_all(entry.path())
         {
             eprintln!("bench: left over: {}: {error}", entry.path().display());
         }
     }
-    let ours = |path: &&PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(CGROUPS[0]))
-    };
+    let ours = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(CGROUPS[0]));
     for left in cgroups().iter().filter(ours) {
         if let Err(error) = std::fs::remove_dir(left) {
             eprintln!("bench: left over: {}: {error}", left.display());
@@ -131,9 +111,7 @@ fn directory(path: &Path, id: u32) -> Result<()> {
 
 /// Compiles a program of `xtask/floor` by plain rustc: static, without libc, one loadable segment.
 fn compile(name: &str, to: &Path) -> Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("floor")
-        .join(format!("{name}.rs"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("floor").join(format!("{name}.rs"));
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args([
         "-O",
@@ -146,13 +124,7 @@ fn compile(name: &str, to: &Path) -> Result<()> {
         "-C",
         "strip=symbols",
     ]);
-    for flag in [
-        "-nostartfiles",
-        "-nostdlib",
-        "-static",
-        "-Wl,--build-id=none",
-        "-Wl,-z,noseparate-code",
-    ] {
+    for flag in ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,noseparate-code"] {
         rustc.args(["-C", &format!("link-arg={flag}")]);
     }
     cargo::succeed(rustc.arg(source).arg("-o").arg(to))
@@ -160,19 +132,13 @@ fn compile(name: &str, to: &Path) -> Result<()> {
 
 /// The cgroups of the first three levels that carry a contestant's name, with all below them.
 fn cgroups() -> BTreeSet<PathBuf> {
-    let (mut found, mut todo) = (
-        BTreeSet::new(),
-        vec![(PathBuf::from("/sys/fs/cgroup"), 0, false)],
-    );
+    let (mut found, mut todo) = (BTreeSet::new(), vec![(PathBuf::from("/sys/fs/cgroup"), 0, false)]);
     while let Some((path, depth, ours)) = todo.pop() {
         for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let named = ours
-                || CGROUPS
-                    .iter()
-                    .any(|name| entry.file_name().to_string_lossy().starts_with(name));
+            let named = ours || CGROUPS.iter().any(|name| entry.file_name().to_string_lossy().starts_with(name));
             if named {
                 found.insert(entry.path());
             }

@@ -41,10 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut field = Vec::new();
     for contestant in contestants {
         let name = contestant.name;
-        field.push(
-            warm_up(contestant, &scratch, &mut agents)?
-                .map_err(|reason| Line::absent(name, reason)),
-        );
+        field.push(warm_up(contestant, &scratch, &mut agents)?.map_err(|reason| Line::absent(name, reason)));
     }
     for round in 0..options.rounds {
         for one in &mut field {
@@ -60,11 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// One start of one contestant, if it is its turn; who fails in the middle is out.
-fn race(
-    one: &mut std::result::Result<Racer, Line>,
-    round: usize,
-    agents: &mut BTreeMap<View, Agent>,
-) -> Result<()> {
+fn race(one: &mut std::result::Result<Racer, Line>, round: usize, agents: &mut BTreeMap<View, Agent>) -> Result<()> {
     let Ok(racer) = one else { return Ok(()) };
     if racer.slow && !round.is_multiple_of(SLOW_EVERY) {
         return Ok(());
@@ -79,11 +72,7 @@ fn race(
 }
 
 /// Finds the first way that works; Err says why there is none.
-fn warm_up(
-    contestant: Contestant,
-    scratch: &Scratch,
-    agents: &mut BTreeMap<View, Agent>,
-) -> Result<Result<Racer>> {
+fn warm_up(contestant: Contestant, scratch: &Scratch, agents: &mut BTreeMap<View, Agent>) -> Result<Result<Racer>> {
     if let Some(reason) = contestant.absent {
         return Ok(Err(reason));
     }
@@ -92,12 +81,7 @@ fn warm_up(
         match prove(&attempt, scratch, agents)? {
             Ok(nanos) => {
                 let slow = Duration::from_nanos(nanos) > SLOW;
-                return Ok(Ok(Racer {
-                    name: contestant.name,
-                    attempt,
-                    slow,
-                    nanos: Vec::new(),
-                }));
+                return Ok(Ok(Racer { name: contestant.name, attempt, slow, nanos: Vec::new() }));
             }
             Err(reason) if reasons.contains(&reason) => {}
             Err(reason) => reasons.push(reason),
@@ -107,26 +91,18 @@ fn warm_up(
 }
 
 /// One start that shows that the payload really runs in a new pid namespace, then one of the payload itself.
-fn prove(
-    attempt: &Attempt,
-    scratch: &Scratch,
-    agents: &mut BTreeMap<View, Agent>,
-) -> Result<Result<u64>> {
+fn prove(attempt: &Attempt, scratch: &Scratch, agents: &mut BTreeMap<View, Agent>) -> Result<Result<u64>> {
     scratch.payload("proof")?;
     if let Some(proof) = &attempt.proof {
         let mut proof = proof.clone();
         // Who hangs does so here, and not while the clock runs, where a supervisor would be measured too.
-        proof
-            .argv
-            .splice(0..0, ["timeout", "-k", "2", PATIENCE].map(str::to_owned));
+        proof.argv.splice(0..0, ["timeout", "-k", "2", PATIENCE].map(str::to_owned));
         let ran = agent(attempt, agents)?.run(&proof)?;
         match ran.code {
             contestants::PROOF => {}
             124 | 137 => return Ok(Err(format!("had not ended after {PATIENCE} s"))),
             0 => {
-                return Ok(Err(
-                    "exit 0, but the payload did not run in a container".to_owned()
-                ));
+                return Ok(Err("exit 0, but the payload did not run in a container".to_owned()));
             }
             _ => return Ok(Err(said(&ran))),
         }
@@ -138,24 +114,14 @@ fn prove(
 /// One start; the inner Err is what the contestant said.
 fn once(attempt: &Attempt, agents: &mut BTreeMap<View, Agent>) -> Result<Result<u64>> {
     let ran = agent(attempt, agents)?.run(&attempt.run)?;
-    Ok(if ran.code == 0 {
-        Ok(ran.nanos)
-    } else {
-        Err(said(&ran))
-    })
+    Ok(if ran.code == 0 { Ok(ran.nanos) } else { Err(said(&ran)) })
 }
 
 fn agent<'a>(attempt: &Attempt, agents: &'a mut BTreeMap<View, Agent>) -> Result<&'a mut Agent> {
-    agents
-        .get_mut(&attempt.view)
-        .ok_or_else(|| "no agent for this view".to_owned())
+    agents.get_mut(&attempt.view).ok_or_else(|| "no agent for this view".to_owned())
 }
 
 fn said(ran: &Ran) -> String {
     let first = ran.stderr.lines().find(|line| !line.trim().is_empty());
-    format!(
-        "exit {}: {}",
-        ran.code,
-        first.unwrap_or("says nothing").trim()
-    )
+    format!("exit {}: {}", ran.code, first.unwrap_or("says nothing").trim())
 }

@@ -11,15 +11,9 @@ use summary::Summary;
 
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     let fast = words.contains(&"--fast");
-    let filters: Vec<&str> = words
-        .iter()
-        .copied()
-        .filter(|word| *word != "--fast")
-        .collect();
+    let filters: Vec<&str> = words.iter().copied().filter(|word| *word != "--fast").collect();
     if let Some(unknown) = filters.iter().find(|word| word.starts_with('-')) {
-        return Err(format!(
-            "test: unknown option {unknown}; see cargo xtask --help"
-        ));
+        return Err(format!("test: unknown option {unknown}; see cargo xtask --help"));
     }
     let mut summary = Summary::default();
     if let Err(reason) = everything(fast, &filters, &mut summary) {
@@ -35,9 +29,7 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
         nextest()?;
     }
     let programs = cargo::build_release(&["cella", "runtime"])?;
-    let program = programs
-        .get("cella")
-        .ok_or("cargo build made no program called cella")?;
+    let program = programs.get("cella").ok_or("cargo build made no program called cella")?;
     if !fast && filters.is_empty() {
         summary.check("tidy: see its faults above", tidy::check()?);
     }
@@ -49,13 +41,8 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
         forget(old)?;
     }
     let mut tests = cargo::command();
-    tests
-        .args(["nextest", "run", "--workspace", "--profile", "ci"])
-        .args(filters);
-    tests
-        .env("CELLA_BIN", program)
-        .env("CELLA_SKIP_LOG", &skips)
-        .stdin(Stdio::null());
+    tests.args(["nextest", "run", "--workspace", "--profile", "ci"]).args(filters);
+    tests.env("CELLA_BIN", program).env("CELLA_SKIP_LOG", &skips).stdin(Stdio::null());
     if let Some(oci) = programs.get("cella-oci") {
         tests.env("CELLA_OCI_BIN", oci);
     }
@@ -72,9 +59,7 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
 
 fn forget(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", path.display()))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
         _ => Ok(()),
     }
 }
@@ -89,11 +74,8 @@ fn read_if_there(path: &PathBuf) -> Result<Option<String>> {
 
 /// The test runner; built from crates.io on a machine that lacks it.
 fn nextest() -> Result<()> {
-    let there = Command::new("cargo")
-        .args(["nextest", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let there =
+        Command::new("cargo").args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if there.is_ok_and(|status| status.success()) {
         return Ok(());
     }

@@ -11,51 +11,32 @@ const LIST: &str = include_str!("../../packages.txt");
 fn wanted<'a>(list: &'a str, user: &str) -> Vec<&'a str> {
     let lines = list.lines().filter(|line| !line.starts_with('#'));
     let fields = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
-    fields
-        .filter(|f| f.get(1) == Some(&user))
-        .filter_map(|f| f.first().copied())
-        .collect()
+    fields.filter(|f| f.get(1) == Some(&user)).filter_map(|f| f.first().copied()).collect()
 }
 
 pub(crate) fn install(user: &str) -> Result<()> {
     let wanted = wanted(LIST, user);
     let mut query = Command::new("dpkg-query");
-    query
-        .args(["-W", "-f", "${db:Status-Status} ${Package}\n"])
-        .args(&wanted);
+    query.args(["-W", "-f", "${db:Status-Status} ${Package}\n"]).args(&wanted);
     let Ok(output) = query.stderr(Stdio::null()).output() else {
-        println!(
-            "test: no dpkg here, so it is yours to have: {}",
-            wanted.join(" ")
-        );
+        println!("test: no dpkg here, so it is yours to have: {}", wanted.join(" "));
         return Ok(());
     };
     let text = String::from_utf8_lossy(&output.stdout);
-    let there: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .collect();
-    let missing: Vec<&str> = wanted
-        .into_iter()
-        .filter(|name| !there.contains(name))
-        .collect();
+    let there: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("installed ")).collect();
+    let missing: Vec<&str> = wanted.into_iter().filter(|name| !there.contains(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     println!("test: installing {}", missing.join(" "));
     cargo::succeed(apt().args(["update", "-q"]))?;
-    cargo::succeed(
-        apt()
-            .args(["install", "-q", "-y", "--no-install-recommends"])
-            .args(missing),
-    )
-    .map_err(|reason| format!("{reason} (root is needed to install packages)"))
+    cargo::succeed(apt().args(["install", "-q", "-y", "--no-install-recommends"]).args(missing))
+        .map_err(|reason| format!("{reason} (root is needed to install packages)"))
 }
 
 fn apt() -> Command {
     let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     apt
 }
 
@@ -67,14 +48,8 @@ mod tests {
     fn every_package_has_a_user_and_a_reason() {
         for line in LIST.lines().filter(|line| !line.starts_with('#')) {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            assert!(
-                fields.len() > 3 && ["test", "bench"].contains(&fields[1]),
-                "{line}"
-            );
+            assert!(fields.len() > 3 && ["test", "bench"].contains(&fields[1]), "{line}");
         }
-        assert_eq!(
-            wanted("# a test b\nc test d e\nf bench g h\n", "test"),
-            ["c"]
-        );
+        assert_eq!(wanted("# a test b\nc test d e\nf bench g h\n", "test"), ["c"]);
     }
 }

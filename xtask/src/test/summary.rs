@@ -19,11 +19,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn check(&mut self, name: &str, good: bool) {
-        if good {
-            self.passed += 1
-        } else {
-            self.fail(name)
-        }
+        if good { self.passed += 1 } else { self.fail(name) }
     }
 
     pub(crate) fn fail(&mut self, reason: &str) {
@@ -33,17 +29,11 @@ impl Summary {
 
     /// Adds the numbers of the `testsuites` element of a JUnit file; returns how many tests failed.
     pub(crate) fn add_report(&mut self, xml: &str) -> Result<usize> {
-        let element = xml
-            .split_once("<testsuites ")
-            .and_then(|(_, rest)| rest.split_once('>'));
+        let element = xml.split_once("<testsuites ").and_then(|(_, rest)| rest.split_once('>'));
         let (element, _) = element.ok_or("the JUnit report has no testsuites")?;
         let number = |name: &str| {
-            let value = element
-                .split_once(&format!("{name}=\""))
-                .and_then(|(_, rest)| rest.split_once('"'));
-            value
-                .and_then(|(n, _)| n.parse::<usize>().ok())
-                .ok_or(format!("the JUnit report does not count {name}"))
+            let value = element.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
+            value.and_then(|(n, _)| n.parse::<usize>().ok()).ok_or(format!("the JUnit report does not count {name}"))
         };
         let bad = number("failures")? + number("errors")?;
         self.failed += bad;
@@ -54,11 +44,7 @@ impl Summary {
     pub(crate) fn add_skips(&mut self, log: &str) {
         for line in log.lines().filter_map(|line| line.strip_prefix(SKIPPED)) {
             let (name, reason) = line.split_once(": ").unwrap_or((line, "no reason given"));
-            if self
-                .skipped
-                .insert(name.to_owned(), reason.to_owned())
-                .is_none()
-            {
+            if self.skipped.insert(name.to_owned(), reason.to_owned()).is_none() {
                 // Nextest counted it as passed.
                 self.passed = self.passed.saturating_sub(1);
             }
@@ -66,30 +52,15 @@ impl Summary {
     }
 
     fn text(&self) -> String {
-        let skips = self
-            .skipped
-            .iter()
-            .map(|(name, reason)| format!("skipped: {name}: {reason}\n"));
-        let fails = self
-            .reasons
-            .iter()
-            .map(|reason| format!("failed: {reason}\n"));
+        let skips = self.skipped.iter().map(|(name, reason)| format!("skipped: {name}: {reason}\n"));
+        let fails = self.reasons.iter().map(|reason| format!("failed: {reason}\n"));
         let lines: String = skips.chain(fails).collect();
-        format!(
-            "{lines}{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failed,
-            self.skipped.len()
-        )
+        format!("{lines}{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
     }
 
     pub(crate) fn print(&self) -> ExitCode {
         println!("\n{}", self.text());
-        if self.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -104,25 +75,14 @@ mod tests {
         summary.add_report(xml).unwrap();
         summary.add_skips("SKIPPED: a::b: no btrfs: here\nSKIPPED: a::b: no btrfs: here\nnoise\n");
         summary.check("tidy", true);
-        assert_eq!(
-            summary.text(),
-            "skipped: a::b: no btrfs: here\n7 passed, 2 failed, 1 skipped"
-        );
+        assert_eq!(summary.text(), "skipped: a::b: no btrfs: here\n7 passed, 2 failed, 1 skipped");
         summary.fail("cargo build: exit status: 101");
-        assert!(
-            summary
-                .text()
-                .ends_with("failed: cargo build: exit status: 101\n7 passed, 3 failed, 1 skipped")
-        );
+        assert!(summary.text().ends_with("failed: cargo build: exit status: 101\n7 passed, 3 failed, 1 skipped"));
     }
 
     #[test]
     fn a_broken_report_is_an_error() {
-        assert!(
-            Summary::default()
-                .add_report("<testsuites tests=\"1\">")
-                .is_err()
-        );
+        assert!(Summary::default().add_report("<testsuites tests=\"1\">").is_err());
         assert!(Summary::default().add_report("").is_err());
     }
 }

@@ -18,6 +18,9 @@ const COMPILED_ALONE: &str = "xtask/floor";
 /// What `kernel` may not know of (ARCHITECTURE.md, floor 0).
 const FOREIGN_TO_KERNEL: [&str; 5] = ["container", "containers", "image", "images", "oci"];
 
+/// What of `kernel` is data and pure functions, for `plan` (docs/adr/0001).
+const PURE_KERNEL: [&str; 3] = ["types", "cgroup", "landlock"];
+
 /// Crates whose own business is the user's environment.
 const READS_ENVIRONMENT: [&str; 3] = ["cella", "server", "xtask"];
 
@@ -34,22 +37,12 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn of(path: &Path, workspace: &Workspace) -> Self {
         let full = workspace.workspace_root.join(path);
-        let package = workspace
-            .packages
-            .iter()
-            .find(|p| full.starts_with(p.directory()));
-        let inside = package
-            .and_then(|p| full.strip_prefix(p.directory()).ok())
-            .unwrap_or(path);
-        let first = inside
-            .components()
-            .next()
-            .map(|c| c.as_os_str().to_string_lossy().into_owned());
+        let package = workspace.packages.iter().find(|p| full.starts_with(p.directory()));
+        let inside = package.and_then(|p| full.strip_prefix(p.directory()).ok()).unwrap_or(path);
+        let first = inside.components().next().map(|c| c.as_os_str().to_string_lossy().into_owned());
         Self {
             name: package.map_or("none", |p| &p.name).to_owned(),
-            test: ["tests", "benches", "examples", "build.rs"]
-                .iter()
-                .any(|d| first.as_deref() == Some(*d))
+            test: ["tests", "benches", "examples", "build.rs"].iter().any(|d| first.as_deref() == Some(*d))
                 || inside.file_stem().is_some_and(|stem| stem == "tests"),
             alone: path.starts_with(COMPILED_ALONE),
             program: inside == Path::new("src/main.rs") || inside.starts_with("src/bin"),
@@ -62,60 +55,27 @@ pub(crate) fn check(path: &Path, text: &str, owner: &Owner, faults: &mut Vec<Fau
     files::spdx(path, text, "//", faults);
     let header = files::header(text);
     if !header.contains(['.', ';', '!']) || header.len() < 20 {
-        faults.push(Fault::new(
-            path,
-            2,
-            "no `//!` sentence says what lives in this file",
-        ));
+        faults.push(Fault::new(path, 2, "no `//!` sentence says what lives in this file"));
     }
     promises(path, text, faults);
     let table = header.contains("data table");
     let lines = text.lines().count();
     if lines > FILE_LINES && !table {
-        faults.push(Fault::new(
-            path,
-            1,
-            format!("{lines} lines; {FILE_LINES} is the most"),
-        ));
+        faults.push(Fault::new(path, 1, format!("{lines} lines; {FILE_LINES} is the most")));
     }
     match TokenStream::from_str(text) {
-        Ok(tokens) => Words {
-            path,
-            owner,
-            faults,
-        }
-        .walk(tokens, owner.test),
-        Err(error) => faults.push(Fault::new(
-            path,
-            error.span().start().line,
-            format!("no Rust: {error}"),
-        )),
+        Ok(tokens) => Words { path, owner, faults }.walk(tokens, owner.test),
+        Err(error) => faults.push(Fault::new(path, error.span().start().line, format!("no Rust: {error}"))),
     }
     let mut functions = Functions(Vec::new());
     match syn::parse_file(text) {
         Ok(file) => functions.visit_file(&file),
-        Err(error) => faults.push(Fault::new(
-            path,
-            error.span().start().line,
-            format!("no Rust: {error}"),
-        )),
+        Err(error) => faults.push(Fault::new(path, error.span().start().line, format!("no Rust: {error}"))),
     }
-    for (line, name, length) in functions
-        .0
-        .iter()
-        .filter(|(_, _, n)| *n > FUNCTION_LINES && !table)
-    {
-        faults.push(Fault::new(
-            path,
-            *line,
-            format!("{name} has {length} lines; {FUNCTION_LINES} is the most"),
-        ));
+    for (line, name, length) in functions.0.iter().filter(|(_, _, n)| *n > FUNCTION_LINES && !table) {
+        faults.push(Fault::new(path, *line, format!("{name} has {length} lines; {FUNCTION_LINES} is the most")));
     }
-    functions
-        .0
-        .into_iter()
-        .map(|(_, _, length)| length)
-        .collect()
+    functions.0.into_iter().map(|(_, _, length)| length).collect()
 }
 
 /// A promise in a comment names the condition under which it falls due: "when MSRV ≥ 1.98".
@@ -125,15 +85,9 @@ fn promises(path: &Path, text: &str, faults: &mut Vec<Fault>) {
             continue;
         };
         for word in [concat!("TO", "DO"), concat!("FIX", "ME")] {
-            let said = comment
-                .split(|c: char| !c.is_alphanumeric())
-                .any(|w| w == word);
+            let said = comment.split(|c: char| !c.is_alphanumeric()).any(|w| w == word);
             if said && !comment.contains("when ") {
-                faults.push(Fault::new(
-                    path,
-                    number + 1,
-                    format!("{word} without a condition (\"when …\")"),
-                ));
+                faults.push(Fault::new(path, number + 1, format!("{word} without a condition (\"when …\")")));
             }
         }
     }
@@ -146,8 +100,7 @@ impl Functions {
     fn add(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let first = signature.fn_token.span.start().line;
         let last = block.brace_token.span.close().end().line;
-        self.0
-            .push((first, signature.ident.to_string(), last + 1 - first));
+        self.0.push((first, signature.ident.to_string(), last + 1 - first));
     }
 }
 
@@ -193,9 +146,7 @@ impl Words<'_> {
                     self.walk(group.stream(), test || test_item);
                     test_item &= group.delimiter() != Delimiter::Brace;
                 }
-                TokenTree::Ident(ident) => {
-                    self.word(&ident.to_string(), tree, before, test || test_item)
-                }
+                TokenTree::Ident(ident) => self.word(&ident.to_string(), tree, before, test || test_item),
                 TokenTree::Literal(text) => self.foreign(&text.to_string(), tree),
                 TokenTree::Punct(mark) => test_item &= mark.as_char() != ';',
             }
@@ -203,20 +154,16 @@ impl Words<'_> {
     }
 
     fn fault(&mut self, tree: &TokenTree, what: impl Into<String>) {
-        self.faults
-            .push(Fault::new(self.path, tree.span().start().line, what));
+        self.faults.push(Fault::new(self.path, tree.span().start().line, what));
     }
 
     fn attribute(&mut self, group: &proc_macro2::Group) {
         let tree = TokenTree::from(group.clone());
         match first_word(&group.stream()).as_deref() {
-            Some("ignore") => self.fault(
-                &tree,
-                "an ignored test: skip it when it runs, with its reason in CELLA_SKIP_LOG",
-            ),
-            Some("unsafe") if !self.may_be_unsafe() => {
-                self.fault(&tree, "unsafe outside crates/kernel")
+            Some("ignore") => {
+                self.fault(&tree, "an ignored test: skip it when it runs, with its reason in CELLA_SKIP_LOG")
             }
+            Some("unsafe") if !self.may_be_unsafe() => self.fault(&tree, "unsafe outside crates/kernel"),
             _ => {}
         }
     }
@@ -232,19 +179,13 @@ impl Words<'_> {
         self.foreign(word, tree);
         let name = self.owner.name.as_str();
         let parent = parent_module(before);
-        if name == "plan" && !test && parent.as_deref() == Some("kernel") && word != "types" {
-            self.fault(
-                tree,
-                format!("plan may use kernel::types only, not kernel::{word}"),
-            );
+        if name == "plan" && !test && parent.as_deref() == Some("kernel") && !PURE_KERNEL.contains(&word) {
+            self.fault(tree, format!("plan may use what of kernel does no I/O, not kernel::{word}"));
         }
-        let environment = parent.as_deref() == Some("env")
-            && ["var", "var_os", "vars", "vars_os", "home_dir"].contains(&word);
+        let environment =
+            parent.as_deref() == Some("env") && ["var", "var_os", "vars", "vars_os", "home_dir"].contains(&word);
         if environment && !test && !self.owner.program && !READS_ENVIRONMENT.contains(&name) {
-            self.fault(
-                tree,
-                format!("a library never reads the environment: env::{word}"),
-            );
+            self.fault(tree, format!("a library never reads the environment: env::{word}"));
         }
     }
 
@@ -268,10 +209,7 @@ impl Words<'_> {
         }
         let own = matches!(receiver, TokenTree::Ident(ident) if *ident == "self");
         if (*name == "unwrap" && group.stream().is_empty()) || (*name == "expect" && !own) {
-            self.fault(
-                &TokenTree::from(name.clone()),
-                format!(".{name}() outside tests: input must never panic"),
-            );
+            self.fault(&TokenTree::from(name.clone()), format!(".{name}() outside tests: input must never panic"));
         }
     }
 }
@@ -308,12 +246,11 @@ fn first_word(tokens: &TokenStream) -> Option<String> {
 /// `a` of `a::`, when that is what stands before.
 fn parent_module(before: &[TokenTree]) -> Option<String> {
     match before {
-        [
-            ..,
-            TokenTree::Ident(module),
-            TokenTree::Punct(one),
-            TokenTree::Punct(two),
-        ] if one.as_char() == ':' && two.as_char() == ':' => Some(module.to_string()),
+        [.., TokenTree::Ident(module), TokenTree::Punct(one), TokenTree::Punct(two)]
+            if one.as_char() == ':' && two.as_char() == ':' =>
+        {
+            Some(module.to_string())
+        }
         _ => None,
     }
 }
@@ -327,44 +264,22 @@ fn words(text: &str) -> impl Iterator<Item = String> {
             spaced.push(' ');
         }
         last_small = c.is_lowercase();
-        spaced.push(if c.is_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            ' '
-        });
+        spaced.push(if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
     }
-    spaced
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect::<Vec<_>>()
-        .into_iter()
+    spaced.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOP: &str =
-        "// SPDX-License-Identifier: Apache-2.0\n//! A file that is here to be looked at.\n";
+    const TOP: &str = "// SPDX-License-Identifier: Apache-2.0\n//! A file that is here to be looked at.\n";
 
     fn faults(name: &str, code: &str) -> Vec<String> {
-        let owner = Owner {
-            name: name.into(),
-            test: false,
-            alone: false,
-            program: false,
-        };
+        let owner = Owner { name: name.into(), test: false, alone: false, program: false };
         let mut faults = Vec::new();
-        check(
-            Path::new("x.rs"),
-            &format!("{TOP}{code}"),
-            &owner,
-            &mut faults,
-        );
-        faults
-            .into_iter()
-            .map(|fault| format!("{}: {}", fault.line, fault.what))
-            .collect()
+        check(Path::new("x.rs"), &format!("{TOP}{code}"), &owner, &mut faults);
+        faults.into_iter().map(|fault| format!("{}: {}", fault.line, fault.what)).collect()
     }
 
     #[test]
@@ -372,30 +287,14 @@ mod tests {
         let code = "fn a() { b.unwrap(); b.expect(\"c\"); self.expect('x'); b.unwrap_or(1); }";
         assert_eq!(faults("spec", code).len(), 2);
         assert!(faults("spec", "#[cfg(test)]\nmod tests { fn a() { b.unwrap() } }").is_empty());
-        assert_eq!(
-            faults(
-                "spec",
-                "#[cfg(test)]\nmod t { fn a() {} }\nfn b() { c.unwrap() }"
-            )
-            .len(),
-            1
-        );
-        assert_eq!(
-            faults("spec", "#[cfg(test)]\nuse a;\nfn b() { c.unwrap() }").len(),
-            1
-        );
-        assert_eq!(
-            faults("spec", "#[cfg(not(test))]\nfn b() { c.unwrap() }").len(),
-            1
-        );
+        assert_eq!(faults("spec", "#[cfg(test)]\nmod t { fn a() {} }\nfn b() { c.unwrap() }").len(), 1);
+        assert_eq!(faults("spec", "#[cfg(test)]\nuse a;\nfn b() { c.unwrap() }").len(), 1);
+        assert_eq!(faults("spec", "#[cfg(not(test))]\nfn b() { c.unwrap() }").len(), 1);
     }
 
     #[test]
     fn unsafe_lives_in_kernel() {
-        assert_eq!(
-            faults("spec", "fn a() { unsafe { b() } }"),
-            ["3: unsafe outside crates/kernel"]
-        );
+        assert_eq!(faults("spec", "fn a() { unsafe { b() } }"), ["3: unsafe outside crates/kernel"]);
         assert_eq!(faults("spec", "#[unsafe(no_mangle)]\nfn a() {}").len(), 1);
         assert!(faults("kernel", "fn a() { unsafe { b() } }").is_empty());
         assert!(faults("spec", "// unsafe\nfn a() { b(\"unsafe\") }").is_empty());
@@ -403,21 +302,9 @@ mod tests {
 
     #[test]
     fn kernel_knows_no_higher_words() {
-        assert_eq!(
-            faults("kernel", "struct OciState;"),
-            ["3: kernel does not know the word \"oci\""]
-        );
-        assert_eq!(
-            faults("kernel", "fn a() { b(\"the container's\") }").len(),
-            1
-        );
-        assert!(
-            faults(
-                "kernel",
-                "/// Not for containers only.\nfn associate() { sociable() }"
-            )
-            .is_empty()
-        );
+        assert_eq!(faults("kernel", "struct OciState;"), ["3: kernel does not know the word \"oci\""]);
+        assert_eq!(faults("kernel", "fn a() { b(\"the container's\") }").len(), 1);
+        assert!(faults("kernel", "/// Not for containers only.\nfn associate() { sociable() }").is_empty());
         assert!(faults("runtime", "struct Container;").is_empty());
     }
 
@@ -425,31 +312,20 @@ mod tests {
     fn plan_and_libraries_keep_to_their_floor() {
         assert!(faults("plan", "use kernel::types::Pid;").is_empty());
         assert_eq!(faults("plan", "use kernel::mount::mount;").len(), 1);
-        assert_eq!(
-            faults("image", "fn a() { std::env::var(\"HOME\"); }").len(),
-            1
-        );
+        assert_eq!(faults("image", "fn a() { std::env::var(\"HOME\"); }").len(), 1);
         assert!(faults("cella", "fn a() { std::env::var(\"HOME\"); }").is_empty());
     }
 
     #[test]
     fn sizes_promises_and_headers() {
         let long = format!("fn a() {{{}}}", "\n".repeat(100));
-        assert_eq!(
-            faults("spec", &long),
-            ["3: a has 101 lines; 100 is the most"]
-        );
+        assert_eq!(faults("spec", &long), ["3: a has 101 lines; 100 is the most"]);
         assert_eq!(faults("spec", &"\n".repeat(1000)).len(), 1);
         assert_eq!(faults("spec", concat!("// TO", "DO: more")).len(), 1);
         assert!(faults("spec", concat!("// TO", "DO when MSRV >= 1.98: more")).is_empty());
         assert_eq!(faults("spec", "#[ignore = \"slow\"]\nfn a() {}").len(), 1);
         let mut found = Vec::new();
-        let owner = Owner {
-            name: "spec".into(),
-            test: false,
-            alone: false,
-            program: false,
-        };
+        let owner = Owner { name: "spec".into(), test: false, alone: false, program: false };
         check(Path::new("x.rs"), "fn a() {}\n", &owner, &mut found);
         assert_eq!(found.len(), 2);
     }

@@ -35,22 +35,12 @@ pub(crate) fn read(path: &Path) -> Result<String> {
 pub(crate) fn spdx(path: &Path, text: &str, mark: &str, faults: &mut Vec<Fault>) {
     let wanted = format!("{mark} SPDX-License-Identifier: Apache-2.0");
     if text.lines().next() != Some(wanted.as_str()) {
-        faults.push(Fault::new(
-            path,
-            1,
-            format!("the first line is not {wanted:?}"),
-        ));
+        faults.push(Fault::new(path, 1, format!("the first line is not {wanted:?}")));
     }
 }
 
 /// The `//!` lines at the top, joined.
 pub(crate) fn header(text: &str) -> String {
-    let lines = text
-        .lines()
-        .skip_while(|line| !line.starts_with("//!"))
-        .take_while(|line| line.starts_with("//!"));
-    lines
-        .map(|line| line.trim_start_matches("//!").trim())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let lines = text.lines().skip_while(|line| !line.starts_with("//!")).take_while(|line| line.starts_with("//!"));
+    lines.map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ")
 }

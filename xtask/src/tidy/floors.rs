@@ -10,10 +10,7 @@ use std::path::Path;
 const FLOORS: [(&str, &[&str]); 14] = [
     ("cella", &["engine", "server", "spec"]),
     ("server", &["engine", "spec"]),
-    (
-        "engine",
-        &["runtime", "image", "network", "procview", "plan", "spec"],
-    ),
+    ("engine", &["runtime", "image", "network", "procview", "plan", "spec", "kernel"]),
     ("runtime", &["plan", "spec", "kernel", "stub"]),
     ("image", &["spec", "kernel"]),
     ("network", &["spec", "kernel"]),
@@ -24,10 +21,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("spec", &[]),
     ("kernel", &[]),
     ("xtask", &["kernel"]),
-    (
-        "fuzz",
-        &["spec", "plan", "image", "network", "procview", "kernel"],
-    ),
+    ("fuzz", &["spec", "plan", "image", "network", "procview", "kernel"]),
 ];
 
 /// The crates that may speak to Linux by themselves, and so are not under `unsafe_code = "forbid"`.
@@ -37,10 +31,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Fault>> {
     let manifest = files::read(&workspace.workspace_root.join("Cargo.toml"))?;
     let mut faults = Vec::new();
     for package in &workspace.packages {
-        let path = package
-            .manifest_path
-            .strip_prefix(&workspace.workspace_root)
-            .unwrap_or(&package.manifest_path);
+        let path = package.manifest_path.strip_prefix(&workspace.workspace_root).unwrap_or(&package.manifest_path);
         let text = files::read(&package.manifest_path)?;
         arrows(package, path, &text, &mut faults);
         lints(package, path, &text, &manifest, &mut faults);
@@ -53,27 +44,14 @@ fn arrows(package: &Package, path: &Path, text: &str, faults: &mut Vec<Fault>) {
         faults.push(Fault::new(
             path,
             1,
-            format!(
-                "crate {} stands on no floor: a new crate needs an ADR",
-                package.name
-            ),
+            format!("crate {} stands on no floor: a new crate needs an ADR", package.name),
         ));
         return;
     };
-    let ours = package
-        .dependencies
-        .iter()
-        .filter(|d| d.path.is_some() && d.kind.as_deref() != Some("dev"));
+    let ours = package.dependencies.iter().filter(|d| d.path.is_some() && d.kind.as_deref() != Some("dev"));
     for dependency in ours.filter(|d| !allowed.contains(&d.name.as_str())) {
-        let line = text
-            .lines()
-            .position(|line| line.starts_with(&dependency.name))
-            .map_or(1, |n| n + 1);
-        faults.push(Fault::new(
-            path,
-            line,
-            format!("{} may not use {}", package.name, dependency.name),
-        ));
+        let line = text.lines().position(|line| line.starts_with(&dependency.name)).map_or(1, |n| n + 1);
+        faults.push(Fault::new(path, line, format!("{} may not use {}", package.name, dependency.name)));
     }
 }
 
@@ -81,25 +59,15 @@ fn arrows(package: &Package, path: &Path, text: &str, faults: &mut Vec<Fault>) {
 fn lints(package: &Package, path: &Path, text: &str, workspace: &str, faults: &mut Vec<Fault>) {
     if !MAY_BE_UNSAFE.contains(&package.name.as_str()) {
         if !section(text, "[lints]").any(|line| line == "workspace = true") {
-            faults.push(Fault::new(
-                path,
-                1,
-                "the workspace's lints are not taken: [lints] workspace = true",
-            ));
+            faults.push(Fault::new(path, 1, "the workspace's lints are not taken: [lints] workspace = true"));
         }
         return;
     }
     for kind in ["rust", "clippy"] {
         let own: Vec<&str> = section(text, &format!("[lints.{kind}]")).collect();
         let wanted = format!("[workspace.lints.{kind}]");
-        for lint in section(workspace, &wanted)
-            .filter(|l| !l.starts_with("unsafe_code") && !own.contains(l))
-        {
-            faults.push(Fault::new(
-                path,
-                1,
-                format!("[lints.{kind}] lacks the workspace's {lint}"),
-            ));
+        for lint in section(workspace, &wanted).filter(|l| !l.starts_with("unsafe_code") && !own.contains(l)) {
+            faults.push(Fault::new(path, 1, format!("[lints.{kind}] lacks the workspace's {lint}")));
         }
     }
 }
@@ -108,11 +76,7 @@ fn lints(package: &Package, path: &Path, text: &str, workspace: &str, faults: &m
 fn section<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let after = text.lines().skip_while(move |line| *line != name).skip(1);
     let name_less = after.take_while(|line| !line.starts_with('['));
-    name_less
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect::<Vec<_>>()
-        .into_iter()
+    name_less.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -121,26 +85,14 @@ mod tests {
     use crate::cargo::Dependency;
 
     fn package(name: &str, uses: &str, kind: Option<&str>) -> Package {
-        let dependency = Dependency {
-            name: uses.into(),
-            kind: kind.map(str::to_owned),
-            path: Some(format!("/w/{uses}").into()),
-        };
-        Package {
-            name: name.into(),
-            manifest_path: "/w/Cargo.toml".into(),
-            dependencies: vec![dependency],
-        }
+        let dependency =
+            Dependency { name: uses.into(), kind: kind.map(str::to_owned), path: Some(format!("/w/{uses}").into()) };
+        Package { name: name.into(), manifest_path: "/w/Cargo.toml".into(), dependencies: vec![dependency] }
     }
 
     fn faults(package: &Package) -> Vec<Fault> {
         let mut faults = Vec::new();
-        arrows(
-            package,
-            Path::new("Cargo.toml"),
-            "[dependencies]\nengine.workspace = true\n",
-            &mut faults,
-        );
+        arrows(package, Path::new("Cargo.toml"), "[dependencies]\nengine.workspace = true\n", &mut faults);
         faults
     }
 
@@ -148,14 +100,7 @@ mod tests {
     fn arrows_point_down_only() {
         assert!(faults(&package("cella", "engine", None)).is_empty());
         let up = faults(&package("spec", "engine", None));
-        assert_eq!(
-            up,
-            [Fault::new(
-                Path::new("Cargo.toml"),
-                2,
-                "spec may not use engine"
-            )]
-        );
+        assert_eq!(up, [Fault::new(Path::new("Cargo.toml"), 2, "spec may not use engine")]);
         assert_eq!(faults(&package("image", "network", Some("build"))).len(), 1);
         assert!(faults(&package("spec", "engine", Some("dev"))).is_empty());
         assert_eq!(faults(&package("misc", "spec", None)).len(), 1);
@@ -166,21 +111,12 @@ mod tests {
         let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nunreachable_pub = \"warn\"\n\n[workspace.lints.clippy]\n";
         let count = |name: &str, text: &str| {
             let mut faults = Vec::new();
-            lints(
-                &package(name, "spec", None),
-                Path::new("Cargo.toml"),
-                text,
-                workspace,
-                &mut faults,
-            );
+            lints(&package(name, "spec", None), Path::new("Cargo.toml"), text, workspace, &mut faults);
             faults.len()
         };
         assert_eq!(count("spec", "[lints]\nworkspace = true\n"), 0);
         assert_eq!(count("spec", "[lints.rust]\nunsafe_code = \"allow\"\n"), 1);
-        assert_eq!(
-            count("kernel", "[lints.rust]\nunreachable_pub = \"warn\"\n"),
-            0
-        );
+        assert_eq!(count("kernel", "[lints.rust]\nunreachable_pub = \"warn\"\n"), 0);
         assert_eq!(count("kernel", "[lints.rust]\n"), 1);
     }
 }

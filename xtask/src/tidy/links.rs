@@ -25,8 +25,7 @@ pub(crate) fn check(root: &Path, path: &Path, text: &str, faults: &mut Vec<Fault
 fn targets(line: &str) -> Vec<&str> {
     let prose = line.split('`').step_by(2);
     let ends = prose.flat_map(|part| part.match_indices("](").map(move |(at, _)| &part[at + 2..]));
-    ends.filter_map(|rest| rest.split([')', ' ']).next())
-        .collect()
+    ends.filter_map(|rest| rest.split([')', ' ']).next()).collect()
 }
 
 /// Why a link leads nowhere; None for one that does, and for what is no relative link.
@@ -35,11 +34,7 @@ fn broken(root: &Path, page: &Path, link: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
     }
-    let base = if target.starts_with('/') {
-        Path::new("")
-    } else {
-        page.parent()?
-    };
+    let base = if target.starts_with('/') { Path::new("") } else { page.parent()? };
     let mut inside = PathBuf::new();
     for part in base.join(target.trim_start_matches('/')).components() {
         match part {
@@ -47,10 +42,7 @@ fn broken(root: &Path, page: &Path, link: &str) -> Option<String> {
                 return Some(format!("link {link} leaves the repository"));
             }
             Component::Normal(name) => inside.push(name),
-            Component::ParentDir
-            | Component::CurDir
-            | Component::RootDir
-            | Component::Prefix(_) => {}
+            Component::ParentDir | Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
     }
     (!root.join(inside).exists()).then(|| format!("link {link} leads nowhere"))
@@ -68,13 +60,7 @@ mod tests {
         let mut faults = Vec::new();
         check(root, Path::new("page.md"), page, &mut faults);
         let what: Vec<&str> = faults.iter().map(|fault| fault.what.as_str()).collect();
-        assert_eq!(
-            what,
-            [
-                "link nowhere.md leads nowhere",
-                "link ../../outside leaves the repository"
-            ]
-        );
+        assert_eq!(what, ["link nowhere.md leads nowhere", "link ../../outside leaves the repository"]);
         assert!(faults.iter().all(|fault| fault.line == 5));
     }
 }

@@ -21,11 +21,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn new(path: &Path, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            what: what.into(),
-        }
+        Self { path: path.to_owned(), line, what: what.into() }
     }
 }
 
@@ -34,35 +30,21 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         [] => false,
         ["--fast"] => true,
         _ => {
-            return Err(format!(
-                "tidy: unknown words {words:?}; only --fast is known"
-            ));
+            return Err(format!("tidy: unknown words {words:?}; only --fast is known"));
         }
     };
     let mut good = check()?;
     if !fast {
-        for words in [
-            &["fmt", "--all", "--check"][..],
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ],
-        ] {
+        for words in
+            [&["fmt", "--all", "--check"][..], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]]
+        {
             if let Err(reason) = cargo::succeed(cargo::command().args(words)) {
                 println!("{reason}");
                 good = false;
             }
         }
     }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the table of sizes and every fault; true when there is none.

@@ -10,7 +10,13 @@ use crate::app::Context;
 pub(super) fn command(command: Command) -> Command {
     command
         .about("Print completions for a shell")
-        .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(["bash", "zsh", "fish"]).help("bash, zsh or fish"))
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(["bash", "zsh", "fish"])
+                .help("bash, zsh or fish"),
+        )
         .after_help("Example:\n  cella completion bash > /etc/bash_completion.d/cella")
 }
 

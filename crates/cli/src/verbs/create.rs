@@ -39,7 +39,8 @@ pub(super) fn create(context: &Context, engine: &Engine, matches: &ArgMatches) -
         }
     })?;
     if let Some((path, mut file)) = cidfile {
-        file.write_all(created.id.as_bytes()).map_err(|error| Error::new(Kind::Own, format!("cannot write {path}: {error}")))?;
+        file.write_all(created.id.as_bytes())
+            .map_err(|error| Error::new(Kind::Own, format!("cannot write {path}: {error}")))?;
     }
     if !context.quiet {
         for warning in &created.warnings {
@@ -51,6 +52,7 @@ pub(super) fn create(context: &Context, engine: &Engine, matches: &ArgMatches) -
 
 fn new_file(path: &str) -> Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
-        Error::new(Kind::Invalid, format!("cannot make the id file {path}: {error}")).hint("name a file that is not there yet")
+        Error::new(Kind::Invalid, format!("cannot make the id file {path}: {error}"))
+            .hint("name a file that is not there yet")
     })
 }

@@ -25,10 +25,13 @@ pub(super) fn command(command: Command) -> Command {
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let tail = match text(matches, "tail").as_deref() {
         None | Some("all") => None,
-        Some(number) => Some(number.parse().map_err(|_| Error::new(Kind::Invalid, format!("invalid number of lines {number:?}")))?),
+        Some(number) => {
+            Some(number.parse().map_err(|_| Error::new(Kind::Invalid, format!("invalid number of lines {number:?}")))?)
+        }
     };
     let at = |name: &str| text(matches, name).map(|text| time(&text)).transpose();
-    let options = LogOptions { follow: matches.get_flag("follow"), since_ns: at("since")?, until_ns: at("until")?, tail };
+    let options =
+        LogOptions { follow: matches.get_flag("follow"), since_ns: at("since")?, until_ns: at("until")?, tail };
     let stamps = matches.get_flag("timestamps");
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let name = text(matches, "container").unwrap_or_default();

@@ -52,8 +52,11 @@ struct Filter {
 
 fn filter(text: &str) -> Result<Filter> {
     match text.split_once('=') {
-        Some((key @ ("status" | "name" | "label" | "image"), value)) => Ok(Filter { key: key.to_owned(), value: value.to_owned() }),
-        _ => Err(Error::new(Kind::Invalid, format!("invalid filter {text:?}")).hint("write status=, name=, label= or image= and a value")),
+        Some((key @ ("status" | "name" | "label" | "image"), value)) => {
+            Ok(Filter { key: key.to_owned(), value: value.to_owned() })
+        }
+        _ => Err(Error::new(Kind::Invalid, format!("invalid filter {text:?}"))
+            .hint("write status=, name=, label= or image= and a value")),
     }
 }
 

@@ -63,7 +63,8 @@ pub(super) fn tell_warnings(context: &Context, session: &Session) {
 }
 
 pub(super) fn write_pid(path: &str, session: &Session) -> Result<()> {
-    std::fs::write(path, session.pid().to_string()).map_err(|error| Error::new(Kind::Own, format!("cannot write {path}: {error}")))
+    std::fs::write(path, session.pid().to_string())
+        .map_err(|error| Error::new(Kind::Own, format!("cannot write {path}: {error}")))
 }
 
 /// A terminal inside is of no use when nobody types at one outside.

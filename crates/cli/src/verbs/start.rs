@@ -34,7 +34,8 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
         }
     };
     let [name] = names.as_slice() else {
-        return Err(Error::new(Kind::Invalid, "only one container can be attached to").hint("start the others without -a and -i"));
+        return Err(Error::new(Kind::Invalid, "only one container can be attached to")
+            .hint("start the others without -a and -i"));
     };
     let session = engine.start(name, attach)?;
     tell_warnings(context, &session);

@@ -10,7 +10,11 @@ use crate::flags::{container, format};
 use crate::output::{self, Cell};
 
 pub(super) fn command(command: Command) -> Command {
-    command.about("List the processes of a container").arg(format()).arg(container()).after_help("Example:\n  cella top web")
+    command
+        .about("List the processes of a container")
+        .arg(format())
+        .arg(container())
+        .after_help("Example:\n  cella top web")
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {

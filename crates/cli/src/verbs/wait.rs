@@ -9,7 +9,10 @@ use crate::definition::texts;
 use crate::flags::containers;
 
 pub(super) fn command(command: Command) -> Command {
-    command.about("Wait for containers to end, and print their exit codes").arg(containers()).after_help("Example:\n  cella wait web")
+    command
+        .about("Wait for containers to end, and print their exit codes")
+        .arg(containers())
+        .after_help("Example:\n  cella wait web")
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {

@@ -41,7 +41,18 @@ fn a_throw_away_container_whose_keeper_dies_is_thrown_away() {
 fn killed_at(store: &Store, number: usize, arguments: &[&str]) -> bool {
     // A keeper that lives on would be waited for: without its tracer it goes on alone.
     let mut command = Command::new("timeout");
-    command.args(["-s", "KILL", "1", "strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("inject=all:signal=SIGKILL:when={number}")]);
+    command.args([
+        "-s",
+        "KILL",
+        "1",
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("inject=all:signal=SIGKILL:when={number}"),
+    ]);
     command.arg(program()).args(arguments).env("CELLA_ROOT", &store.root);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     status.success()
@@ -110,7 +121,12 @@ fn serial_start_killed_at_each_system_call() {
 
 #[test]
 fn serial_stop_killed_at_each_system_call() {
-    kill_at_each("serial_stop_killed_at_each_system_call", "stop", &[CREATE, &["start", "c"]], &["stop", "-t", "0", "c"]);
+    kill_at_each(
+        "serial_stop_killed_at_each_system_call",
+        "stop",
+        &[CREATE, &["start", "c"]],
+        &["stop", "-t", "0", "c"],
+    );
 }
 
 #[test]

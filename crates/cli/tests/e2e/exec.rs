@@ -59,7 +59,8 @@ fn exec_in_a_container_that_does_not_run() {
 
 /// Runs the program on a terminal of its own (script(1) of util-linux), typing this.
 fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, u64)]) -> String {
-    let command = format!("stty rows 33 cols 77; CELLA_ROOT={} {} {arguments}", store.root.display(), program().display());
+    let command =
+        format!("stty rows 33 cols 77; CELLA_ROOT={} {} {arguments}", store.root.display(), program().display());
     let mut child = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .stdin(Stdio::piped())

@@ -43,9 +43,27 @@ fn an_image_made_by_umoci_runs_with_its_configuration() {
     std::fs::write(at.join("empty/new"), "x").unwrap();
     tool(at, "umoci", &["insert", "--image", "layout:v1", "--opaque", "empty", "/emptied"]);
     let config = [
-        "config", "--image", "layout:v1", "--config.env", "COLOR=blue", "--config.workingdir", "/srv", "--config.user", "web",
-        "--config.entrypoint", "/bin/sh", "--config.entrypoint", "-c", "--config.cmd", "id -u; id -g; pwd; echo $COLOR; ls /emptied; ls /gone",
-        "--config.stopsignal", "SIGINT", "--config.label", "who=umoci", "--config.volume", "/data",
+        "config",
+        "--image",
+        "layout:v1",
+        "--config.env",
+        "COLOR=blue",
+        "--config.workingdir",
+        "/srv",
+        "--config.user",
+        "web",
+        "--config.entrypoint",
+        "/bin/sh",
+        "--config.entrypoint",
+        "-c",
+        "--config.cmd",
+        "id -u; id -g; pwd; echo $COLOR; ls /emptied; ls /gone",
+        "--config.stopsignal",
+        "SIGINT",
+        "--config.label",
+        "who=umoci",
+        "--config.volume",
+        "/data",
     ];
     tool(at, "umoci", &config);
     let image = format!("oci:{}/layout:v1", at.display());
@@ -124,7 +142,8 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     }
     store.cella(&["run", "--rm", &format!("tar:{}/link.tar", at.display()), "/x"]);
     assert!(!Path::new("/var/tmp/escaped").exists());
-    let layers: Vec<_> = std::fs::read_dir(at.join("layers")).into_iter().flatten().flatten().map(|one| one.file_name()).collect();
+    let layers: Vec<_> =
+        std::fs::read_dir(at.join("layers")).into_iter().flatten().flatten().map(|one| one.file_name()).collect();
     assert!(!layers.iter().any(|name| name.to_string_lossy().starts_with(".new")), "{layers:?}");
     store.finish();
 }

@@ -102,8 +102,31 @@ fn a_full_disk_is_told_and_leaves_nothing() {
 fn help_of_every_verb_has_an_example() {
     let store = std::path::PathBuf::from("/nonexistent");
     for verb in [
-        "run", "create", "start", "stop", "restart", "kill", "pause", "resume", "rm", "ls", "inspect", "logs", "exec", "attach", "wait",
-        "rename", "set", "top", "stats", "events", "plan", "info", "version", "doctor", "completion",
+        "run",
+        "create",
+        "start",
+        "stop",
+        "restart",
+        "kill",
+        "pause",
+        "resume",
+        "rm",
+        "ls",
+        "inspect",
+        "logs",
+        "exec",
+        "attach",
+        "wait",
+        "rename",
+        "set",
+        "top",
+        "stats",
+        "events",
+        "plan",
+        "info",
+        "version",
+        "doctor",
+        "completion",
     ] {
         let mut command = std::process::Command::new(crate::support::program());
         let output = command.env("CELLA_ROOT", &store).args([verb, "--help"]).output().unwrap();

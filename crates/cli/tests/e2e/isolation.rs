@@ -98,7 +98,10 @@ fn the_network_has_a_working_loopback_and_nothing_else() {
     let script = "ls /sys/class/net; cat /sys/class/net/lo/flags; grep -c : /proc/net/dev; wc -l < /proc/net/route";
     assert_eq!(store.sh(&[], script).ok(), "lo\n0x9\n1\n1");
     let devices = |flags: &[&str]| store.sh(flags, "ls /sys/class/net | sort | tr '\\n' ' '").ok();
-    let mut host: Vec<String> = std::fs::read_dir("/sys/class/net").unwrap().map(|one| one.unwrap().file_name().into_string().unwrap()).collect();
+    let mut host: Vec<String> = std::fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|one| one.unwrap().file_name().into_string().unwrap())
+        .collect();
     host.sort();
     assert_eq!(devices(&["--network", "host"]).trim(), host.join(" "));
     store.finish();

@@ -132,7 +132,8 @@ fn logs_are_rotated() {
     let script = "i=0; while [ $i -lt 3000 ]; do echo line number $i is here to fill the log; i=$((i+1)); done";
     store.cella(&["run", "--name", "r", "--log-max-size", "16k", "host", "sh", "-c", script]).ok();
     let directory = store.root.join("containers/r");
-    let sizes: Vec<u64> = ["log", "log.1", "log.2"].iter().map(|name| std::fs::metadata(directory.join(name)).unwrap().len()).collect();
+    let sizes: Vec<u64> =
+        ["log", "log.1", "log.2"].iter().map(|name| std::fs::metadata(directory.join(name)).unwrap().len()).collect();
     assert!(sizes.iter().all(|size| *size <= 16 * 1024 + 200), "{sizes:?}");
     assert!(!directory.join("log.3").exists());
     assert!(store.cella(&["logs", "--tail", "1", "r"]).ok().contains("number 2999"));
@@ -158,7 +159,9 @@ fn restart_policies() {
         return;
     }
     let store = Store::new("restart");
-    store.cella(&["run", "-d", "--name", "r", "--restart", "on-failure:2", "host", "sh", "-c", "echo run; exit 5"]).ok();
+    store
+        .cella(&["run", "-d", "--name", "r", "--restart", "on-failure:2", "host", "sh", "-c", "echo run; exit 5"])
+        .ok();
     until("the end", || store.inspect("r", "status") == "exited");
     assert_eq!(store.cella(&["logs", "r"]).ok(), "run\nrun\nrun");
     assert_eq!((store.inspect("r", "restart_count"), store.inspect("r", "exit_code")), ("2".into(), "5".into()));
@@ -242,8 +245,10 @@ fn events_are_json_lines() {
     let store = Store::new("events");
     store.cella(&["run", "--rm", "--name", "e", "host", "true"]).ok();
     let text = store.cella(&["events", "--since", "1h", "--until", "0s", "--format", "json"]).ok();
-    let events: Vec<String> =
-        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned()).collect();
+    let events: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(events, ["create", "start", "die", "remove"]);
     store.finish();
 }

@@ -37,8 +37,10 @@ fn what_is_asked_for_is_in_the_kernel_and_set_changes_it() {
     assert_eq!(control(&store, "l", &["pids.max"]), "60");
     store.cella(&["set", "l", "--memory", "32m"]).ok();
     assert_eq!(control(&store, "l", &["memory.limit_in_bytes", "memory.max"]), (32 << 20).to_string());
-    let stats: serde_json::Value =
-        serde_json::from_str(store.cella(&["stats", "--no-stream", "--format", "json", "l"]).ok().lines().next().unwrap()).unwrap();
+    let stats: serde_json::Value = serde_json::from_str(
+        store.cella(&["stats", "--no-stream", "--format", "json", "l"]).ok().lines().next().unwrap(),
+    )
+    .unwrap();
     let stats = stats.get(0).unwrap_or(&stats);
     assert_eq!((stats["memory_limit"].as_u64(), stats["pids"].as_u64()), (Some(32 << 20), Some(1)), "{stats}");
     store.cella(&["restart", "-t", "0", "l"]).ok();

@@ -30,7 +30,8 @@ fn secrets_of_the_host_are_not_in_its_userland() {
     let script = "grep -c '[$]' /etc/shadow; ls -A /root /home /run /var/lib/cella /etc/ssh 2>/dev/null | grep -v ':$' | grep .; \
                   for f in /etc/gshadow /etc/sudoers /etc/ssl/private /etc/machine-id; do test -s $f && echo $f; done; true";
     let seen = store.sh(&[], script).ok();
-    let lines: Vec<&str> = seen.lines().filter(|line| !["0", "lock"].contains(line) && !line.starts_with("/etc/ssl/private")).collect();
+    let lines: Vec<&str> =
+        seen.lines().filter(|line| !["0", "lock"].contains(line) && !line.starts_with("/etc/ssl/private")).collect();
     assert!(lines.is_empty(), "{seen}");
     store.finish();
 }
@@ -60,7 +61,10 @@ fn devices_are_the_harmless_ones() {
     let seen: Vec<&str> = seen.split_whitespace().filter(|name| !["console", "core"].contains(name)).collect();
     let wanted: Vec<&str> = wanted.split_whitespace().filter(|name| !["console", "core"].contains(name)).collect();
     assert_eq!(seen, wanted);
-    assert_eq!(store.sh(&[], "mknod /dev/kmsg2 c 1 11 2>/dev/null || echo no; head -c 3 /dev/zero | wc -c").ok(), "no\n3");
+    assert_eq!(
+        store.sh(&[], "mknod /dev/kmsg2 c 1 11 2>/dev/null || echo no; head -c 3 /dev/zero | wc -c").ok(),
+        "no\n3"
+    );
     let privileged = ["--userns", "host", "--cap-add", "MKNOD"];
     let script = "mknod /root/m c 1 11 2>/dev/null && head -c 1 /root/m >/dev/null 2>&1 && echo opened; true";
     assert_eq!(store.sh(&privileged, script).ok(), "", "the device rules hold for root of the host, too");

@@ -135,7 +135,12 @@ impl Store {
         for directory in ["containers", "volumes"] {
             left.extend(names(&self.root.join(directory)).into_iter().map(|name| format!("{directory}/{name}")));
         }
-        left.extend(names(&self.root.join("run")).into_iter().filter(|name| name != "events.jsonl").map(|name| format!("run/{name}")));
+        left.extend(
+            names(&self.root.join("run"))
+                .into_iter()
+                .filter(|name| name != "events.jsonl")
+                .map(|name| format!("run/{name}")),
+        );
         let root = self.root.to_string_lossy().into_owned();
         for slot in names(Path::new("/var/lib/cella/ids")) {
             let owner = fs::read_link(Path::new("/var/lib/cella/ids").join(&slot)).unwrap_or_default();
@@ -147,9 +152,12 @@ impl Store {
         left.extend(control_groups().into_iter().filter(|path| ids.iter().any(|id| path.contains(id.as_str()))));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         left.extend(mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned));
-        left.extend(processes().into_iter().filter(|(_, holds)| holds.iter().any(|path| path.contains(&root))).map(|(pid, holds)| {
-            format!("process {pid} holds {holds:?}")
-        }));
+        left.extend(
+            processes()
+                .into_iter()
+                .filter(|(_, holds)| holds.iter().any(|path| path.contains(&root)))
+                .map(|(pid, holds)| format!("process {pid} holds {holds:?}")),
+        );
         left
     }
 
@@ -188,7 +196,10 @@ fn names(directory: &Path) -> Vec<String> {
 pub(crate) fn control_groups() -> Vec<String> {
     let roots = names(Path::new("/sys/fs/cgroup")).into_iter().map(|name| Path::new("/sys/fs/cgroup").join(name));
     let groups = roots.chain([PathBuf::from("/sys/fs/cgroup")]).flat_map(|root| {
-        names(&root).into_iter().filter(|name| name.starts_with("cella-")).map(move |name| root.join(name).display().to_string())
+        names(&root)
+            .into_iter()
+            .filter(|name| name.starts_with("cella-"))
+            .map(move |name| root.join(name).display().to_string())
     });
     groups.collect()
 }

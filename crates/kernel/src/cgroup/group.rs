@@ -291,7 +291,11 @@ impl Group {
     /// rmdir(2)'s, after going on with the others.
     pub fn remove(&self) -> Result<()> {
         let directories = self.unified().into_iter().chain(self.legacy_directories());
-        directories.fold(Ok(()), |result, path| result.and(remove_tree(&path)))
+        let mut result = Ok(());
+        for path in directories {
+            result = result.and(remove_tree(&path));
+        }
+        result
     }
 
     pub(super) fn unified(&self) -> Option<PathBuf> {

@@ -100,10 +100,12 @@ impl Assembler {
         let reach = |at: usize, length: usize| length - 1 - at <= usize::from(u8::MAX);
         let length = self.reversed.len();
         match target {
-            Target::Return(value) => match self.returns.iter().find(|(known, at)| *known == value && reach(*at, length)) {
-                Some((_, at)) => *at,
-                None => self.write_return(value),
-            },
+            Target::Return(value) => {
+                match self.returns.iter().find(|(known, at)| *known == value && reach(*at, length)) {
+                    Some((_, at)) => *at,
+                    None => self.write_return(value),
+                }
+            }
             Target::At(at) if reach(at, length) => at,
             Target::At(at) => self.write_jump(at),
         }

@@ -31,7 +31,8 @@ pub fn compile(profile: &Seccomp, native: Arch) -> Result<Program, Error> {
     let mut dispatch = Target::Return(outcome::KILL_PROCESS);
     for arch in compat.into_iter().chain([native]) {
         let ranges = Numbers { arch, x32: x32 && arch == native, default }.ranges(&rules);
-        let mut section = Section { assembler: &mut assembler, rules: &rules, default, narrow: arch.narrow(), chains: Vec::new() };
+        let mut section =
+            Section { assembler: &mut assembler, rules: &rules, default, narrow: arch.narrow(), chains: Vec::new() };
         let search = section.search(&ranges);
         let start = assembler.load(NUMBER, search);
         dispatch = assembler.test(code::EQUAL, arch.audit(), start, dispatch);
@@ -91,7 +92,8 @@ impl<'a> Rule<'a> {
             let name = rule.names.first().cloned().unwrap_or_default();
             return Err(Error::Argument { name, index: arg.index });
         }
-        let repeated = args.iter().enumerate().any(|(at, arg)| args.iter().skip(at + 1).any(|other| other.index == arg.index));
+        let repeated =
+            args.iter().enumerate().any(|(at, arg)| args.iter().skip(at + 1).any(|other| other.index == arg.index));
         Ok(Self {
             names: &rule.names,
             outcome: outcome_of(rule.action, rule.errno_ret)?,
@@ -121,7 +123,9 @@ impl Numbers {
     /// The ranges of numbers, each by its first, in order and from 0 on; neighbours differ.
     fn ranges(&self, rules: &[Rule<'_>]) -> Vec<(u32, Leaf)> {
         let uses = self.uses(rules);
-        let ruled = uses.chunk_by(|one, other| one.0 == other.0).filter_map(|group| Some((group.first()?.0, leaf(group, rules))));
+        let ruled = uses
+            .chunk_by(|one, other| one.0 == other.0)
+            .filter_map(|group| Some((group.first()?.0, leaf(group, rules))));
         let mut ranges: Vec<(u32, Leaf)> = ruled.collect();
         let mut starts: Vec<u32> = ranges.iter().map(|(number, _)| number + 1).collect();
         starts.extend([0, tables::highest(self.arch) + 1]);
@@ -151,7 +155,8 @@ impl Numbers {
     }
 
     fn unruled(&self, number: u32) -> u32 {
-        let known = number <= tables::highest(self.arch) || self.further().is_some_and(|further| further.contains(&number));
+        let known =
+            number <= tables::highest(self.arch) || self.further().is_some_and(|further| further.contains(&number));
         if known { self.default } else { outcome::ERRNO | ENOSYS }
     }
 
@@ -216,14 +221,15 @@ impl Section<'_> {
             return *target;
         }
         let rules = self.rules;
-        let target = chain.iter().rev().filter_map(|at| rules.get(*at)).fold(Target::Return(self.default), |next, rule| {
-            let yes = Target::Return(rule.outcome);
-            if rule.args.is_empty() {
-                return yes;
-            }
-            let groups = rule.args.chunks(rule.together).rev();
-            groups.fold(next, |next, group| group.iter().rev().fold(yes, |yes, arg| self.compare(arg, yes, next)))
-        });
+        let target =
+            chain.iter().rev().filter_map(|at| rules.get(*at)).fold(Target::Return(self.default), |next, rule| {
+                let yes = Target::Return(rule.outcome);
+                if rule.args.is_empty() {
+                    return yes;
+                }
+                let groups = rule.args.chunks(rule.together).rev();
+                groups.fold(next, |next, group| group.iter().rev().fold(yes, |yes, arg| self.compare(arg, yes, next)))
+            });
         self.chains.push((chain.clone(), target));
         target
     }

@@ -74,7 +74,8 @@ pub fn run(program: &[Instruction], data: &Data) -> Result<u32, Error> {
 }
 
 fn word(data: &Data, offset: u32) -> Option<u32> {
-    let half = |value: u64, high: bool| u32::try_from(if high { value >> 32 } else { value & u64::from(u32::MAX) }).ok();
+    let half =
+        |value: u64, high: bool| u32::try_from(if high { value >> 32 } else { value & u64::from(u32::MAX) }).ok();
     match offset {
         NUMBER => Some(data.nr),
         ARCHITECTURE => Some(data.arch),

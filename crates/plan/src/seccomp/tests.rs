@@ -113,14 +113,30 @@ fn arg() -> impl Strategy<Value = Arg> {
 }
 
 const NAMES: [&str; 14] = [
-    "read", "write", "open", "close", "ioctl", "clone", "socket", "personality", "rt_sigaction", "execveat", "mseal",
-    "file_setattr", "cacheflush", "no_such_call",
+    "read",
+    "write",
+    "open",
+    "close",
+    "ioctl",
+    "clone",
+    "socket",
+    "personality",
+    "rt_sigaction",
+    "execveat",
+    "mseal",
+    "file_setattr",
+    "cacheflush",
+    "no_such_call",
 ];
 
 fn rule(most: usize) -> impl Strategy<Value = Syscall> {
     let names = prop::collection::vec(prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 1..5);
-    (names, action(), prop::collection::vec(arg(), 0..most))
-        .prop_map(|(names, (action, errno_ret), args)| Syscall { names, action, errno_ret, args })
+    (names, action(), prop::collection::vec(arg(), 0..most)).prop_map(|(names, (action, errno_ret), args)| Syscall {
+        names,
+        action,
+        errno_ret,
+        args,
+    })
 }
 
 fn profile(rules: usize) -> impl Strategy<Value = Seccomp> {
@@ -128,9 +144,13 @@ fn profile(rules: usize) -> impl Strategy<Value = Seccomp> {
         vec![Named::X86_64, Named::X86, Named::X32, Named::Aarch64, Named::Arm, Named::Riscv64],
         0..=6,
     );
-    (action(), named, prop::collection::vec(rule(4), 0..rules)).prop_map(|((default_action, errno), architectures, syscalls)| {
-        Seccomp { architectures, syscalls, ..empty(default_action, errno) }
-    })
+    (action(), named, prop::collection::vec(rule(4), 0..rules)).prop_map(
+        |((default_action, errno), architectures, syscalls)| Seccomp {
+            architectures,
+            syscalls,
+            ..empty(default_action, errno)
+        },
+    )
 }
 
 fn empty(default_action: Action, default_errno_ret: Option<u32>) -> Seccomp {
@@ -146,11 +166,25 @@ fn empty(default_action: Action, default_errno_ret: Option<u32>) -> Seccomp {
 }
 
 fn call() -> impl Strategy<Value = Data> {
-    let named = (prop::sample::select(&NAMES[..]), prop::sample::select(&ALL[..]), any::<bool>()).prop_map(|(name, arch, x32)| {
-        let number = if x32 { tables::number_x32(name) } else { tables::number(arch, name) };
-        number.unwrap_or(500)
-    });
-    let edge = prop::sample::select(vec![469u32, 470, 512, 547, 0x4000_0000, 0x4000_0223, 0x4000_0224, 0x000f_0000, 0x000f_0003, 0x000f_0007, u32::MAX]);
+    let named = (prop::sample::select(&NAMES[..]), prop::sample::select(&ALL[..]), any::<bool>()).prop_map(
+        |(name, arch, x32)| {
+            let number = if x32 { tables::number_x32(name) } else { tables::number(arch, name) };
+            number.unwrap_or(500)
+        },
+    );
+    let edge = prop::sample::select(vec![
+        469u32,
+        470,
+        512,
+        547,
+        0x4000_0000,
+        0x4000_0223,
+        0x4000_0224,
+        0x000f_0000,
+        0x000f_0003,
+        0x000f_0007,
+        u32::MAX,
+    ]);
     let nr = prop_oneof![6 => named, 1 => edge, 1 => 0u32..600, 1 => any::<u32>()];
     let arch = prop_oneof![9 => prop::sample::select(&ALL[..]).prop_map(Arch::audit), 1 => any::<u32>()];
     (nr, arch, prop::array::uniform6(value())).prop_map(|(nr, arch, args)| Data { nr, arch, ip: 0, args })
@@ -258,14 +292,27 @@ fn seccomp_default_follows_the_capabilities() {
 
 #[test]
 fn seccomp_default_never_allows_these() {
-    let every: Vec<&str> = "CAP_SYS_ADMIN CAP_BPF CAP_PERFMON CAP_DAC_READ_SEARCH CAP_SYS_BOOT CAP_SYS_CHROOT CAP_SYS_MODULE \
+    let every: Vec<&str> =
+        "CAP_SYS_ADMIN CAP_BPF CAP_PERFMON CAP_DAC_READ_SEARCH CAP_SYS_BOOT CAP_SYS_CHROOT CAP_SYS_MODULE \
         CAP_SYS_NICE CAP_SYS_PACCT CAP_SYS_PTRACE CAP_SYS_RAWIO CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_SYSLOG CAP_NET_RAW"
-        .split_whitespace()
-        .collect();
+            .split_whitespace()
+            .collect();
     let filter = Compiled::with(&every, Arch::X86_64);
     for name in [
-        "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl", "add_key", "request_key",
-        "lookup_dcookie", "nfsservctl", "swapon", "swapoff", "uselib", "_sysctl", "create_module",
+        "io_uring_setup",
+        "io_uring_enter",
+        "io_uring_register",
+        "userfaultfd",
+        "keyctl",
+        "add_key",
+        "request_key",
+        "lookup_dcookie",
+        "nfsservctl",
+        "swapon",
+        "swapoff",
+        "uselib",
+        "_sysctl",
+        "create_module",
     ] {
         assert_eq!(filter.call(name, &[]), EPERM, "{name}");
     }
@@ -363,7 +410,8 @@ fn seccomp_refuses_what_no_program_can_do() {
 
 /// As many rules with one condition each, for a system call each time another.
 fn distinct_rules(count: u64) -> Seccomp {
-    let table = ["read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "mmap", "mprotect", "munmap"];
+    let table =
+        ["read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "mmap", "mprotect", "munmap"];
     let rule = |(at, name): (u64, &str)| Syscall {
         names: vec![name.to_owned()],
         action: Action::Errno,
@@ -394,7 +442,8 @@ fn seccomp_refuses_what_the_kernel_would_not_take() {
 
 #[test]
 fn seccomp_hands_flags_on() {
-    let with = |flags| compile(&Seccomp { flags, ..empty(Action::Allow, None) }, Arch::X86_64).map(|program| program.flags);
+    let with =
+        |flags| compile(&Seccomp { flags, ..empty(Action::Allow, None) }, Arch::X86_64).map(|program| program.flags);
     assert_eq!(with(vec![Flag::Log, Flag::SpecAllow, Flag::ThreadSync]), Ok(6));
     assert_eq!(with(vec![Flag::WaitKillable]), Err(Error::WaitKillable));
 }

@@ -314,10 +314,10 @@ impl Loop {
 
     /// Reaps the program, and orphans that were given to us.
     fn reap(&mut self) -> Result<()> {
-        if let Some(running) = &self.running {
-            if let Some(exit) = process::try_wait(&running.child.pidfd)? {
-                self.program_ended(exit);
-            }
+        if let Some(running) = &self.running
+            && let Some(exit) = process::try_wait(&running.child.pidfd)?
+        {
+            self.program_ended(exit);
         }
         if self.running.is_none() {
             while process::reap_any(false)?.is_some() {}

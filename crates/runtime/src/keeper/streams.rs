@@ -72,11 +72,9 @@ impl Streams {
     /// What the program has written since.
     pub(super) fn read(&mut self) -> Vec<(Stream, Vec<u8>)> {
         let mut chunks = Vec::new();
-        for (source, stream) in [
-            (&mut self.output, Stream::Output),
-            (&mut self.error, Stream::Error),
-            (&mut self.terminal, Stream::Output),
-        ] {
+        for (source, stream) in
+            [(&mut self.output, Stream::Output), (&mut self.error, Stream::Error), (&mut self.terminal, Stream::Output)]
+        {
             let Some(fd) = source else { continue };
             let mut buffer = vec![0; CHUNK];
             match event::read(fd, &mut buffer) {
