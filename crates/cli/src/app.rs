@@ -147,10 +147,11 @@ fn refused(error: clap::Error, arguments: &[OsString]) -> Result<i32, Failure> {
         }
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
-    let near = text(ContextKind::SuggestedArg)
-        .or_else(|| text(ContextKind::SuggestedSubcommand))
-        .map(|near| format!("did you mean {near}?"));
-    let near = near.or_else(|| verbs::nearest(&invalid)).or_else(|| {
+    let near = match error.kind() {
+        ErrorKind::InvalidSubcommand => verbs::nearest(&invalid),
+        _ => text(ContextKind::SuggestedArg).map(|near| format!("did you mean {near}?")),
+    };
+    let near = near.or_else(|| {
         text(ContextKind::ValidValue)
             .filter(|values| !values.is_empty())
             .map(|values| format!("write one of: {values}"))
