@@ -21,9 +21,9 @@ impl Failure {
     /// Prints it, as one line and a hint.
     pub(crate) fn tell(self) -> ExitCode {
         let one_line = |text: &str| text.trim().replace('\n', " ");
-        eprintln!("cella: {}", one_line(&self.error.message));
+        crate::output::tell(&format!("cella: {}", one_line(&self.error.message)));
         if let Some(hint) = &self.error.hint {
-            eprintln!("  hint: {}", one_line(hint));
+            crate::output::tell(&format!("  hint: {}", one_line(hint)));
         }
         ExitCode::from(u8::try_from(self.code & 0xff).unwrap_or(125))
     }
@@ -109,10 +109,10 @@ fn base() -> Command {
     Command::new("cella")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Linux containers, of whole systems and of single programs, without a daemon")
-        .arg(Arg::new("root").long("root").value_name("DIR").value_parser(clap::value_parser!(PathBuf)).help(
+        .arg(Arg::new("root").long("root").global(true).value_name("DIR").value_parser(clap::value_parser!(PathBuf)).help(
             "Keep everything below DIR in place of /var/lib/cella and /run/cella (also: CELLA_ROOT)",
         ))
-        .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("Show no progress and no warnings"))
+        .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).help("Show no progress and no warnings"))
         .disable_help_subcommand(true)
         .after_help("Example:\n  cella run --rm host -- sh -c 'hostname; id -un'\n\ncella help TOPIC explains: images, networks, limits, isolation, files, exit-codes")
 }

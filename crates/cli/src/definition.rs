@@ -73,8 +73,10 @@ fn pairs(matches: &ArgMatches, name: &'static str) -> Result<BTreeMap<String, St
 
 /// The definition that the flags of `run` and `create` describe.
 pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
-    let mut definition = Definition::new(image(&text(matches, "image").unwrap_or_default())?);
-    definition.command = texts(matches, "command");
+    let mut words = texts(matches, "words");
+    let command = words.split_off(words.len().min(1));
+    let mut definition = Definition::new(image(&words.pop().unwrap_or_default())?);
+    definition.command = command;
     if definition.command.first().is_some_and(|word| word == "--") {
         definition.command.remove(0);
     }
@@ -330,6 +332,7 @@ mod tests {
             assert_eq!(parse(words).unwrap().command, ["sh", "-c", "x"], "{words}");
         }
         assert_eq!(parse("host ls --all").unwrap().command, ["ls", "--all"]);
+        assert_eq!(parse("host -c x").unwrap().command, ["-c", "x"]);
     }
 
     #[test]

@@ -69,20 +69,16 @@ pub(crate) fn creation(command: Command) -> Command {
         .args(processes())
         .args(namespaces())
         .arg(
-            Arg::new("image")
-                .index(1)
-                .value_name("IMAGE")
+            // One list: after the image nothing is a flag of ours any more.
+            Arg::new("words")
+                .value_names(["IMAGE", "COMMAND"])
+                .num_args(1..)
                 .required(true)
-                .help("host, dir:/PATH, tar:/PATH, oci:/LAYOUT[:TAG], bootstrap:debian/SUITE"),
-        )
-        .arg(
-            Arg::new("command")
-                .index(2)
-                .value_name("COMMAND")
-                .num_args(0..)
                 .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("In place of the image's command, with arguments"),
+                .help(
+                    "host, dir:/PATH, tar:/PATH, oci:/LAYOUT[:TAG] or bootstrap:debian/SUITE; then a command with \
+                     arguments in place of the image's",
+                ),
         )
         .disable_help_flag(true)
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))

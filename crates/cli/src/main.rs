@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The `cella` command: words to requests, replies to screens.
-#![allow(clippy::print_stderr, reason = "this is the crate that speaks to people")]
 
 mod app;
 mod definition;

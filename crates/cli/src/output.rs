@@ -13,6 +13,17 @@ pub(crate) fn print(text: &str) {
     }
 }
 
+/// Writes a line to standard error; when that is closed there is nobody to tell.
+pub(crate) fn tell(text: &str) {
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "{}", plain(text)).ok();
+}
+
+/// Without the characters that drive a terminal: a command line or a label may come from anybody.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// One line.
 pub(crate) fn line(text: &str) {
     print(&format!("{text}\n"));
@@ -34,7 +45,7 @@ pub(crate) struct Cell(String, Option<u8>);
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self(text.into(), None)
+        Self(plain(&text.into()), None)
     }
 }
 
@@ -124,6 +135,12 @@ mod tests {
         let rows = vec![vec!["a".into(), Cell::green("running")], vec!["longer".into(), "x".into()]];
         assert_eq!(layout(&["NAME", "STATE"], &rows, false), "NAME    STATE\na       running\nlonger  x\n");
         assert!(layout(&["NAME", "STATE"], &rows, true).contains("\x1b[32mrunning\x1b[0m"));
+    }
+
+    #[test]
+    fn what_drives_a_terminal_is_not_printed() {
+        let rows = vec![vec!["a\x1b[31m\n\u{9b}b".into()]];
+        assert_eq!(layout(&["X"], &rows, false), "X\na\u{fffd}[31m\u{fffd}\u{fffd}b\n");
     }
 
     #[test]

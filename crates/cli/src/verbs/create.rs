@@ -39,12 +39,15 @@ pub(super) fn create(context: &Context, engine: &Engine, matches: &ArgMatches) -
         }
     })?;
     if let Some((path, mut file)) = cidfile {
-        file.write_all(created.id.as_bytes())
-            .map_err(|error| Error::new(Kind::Own, format!("cannot write {path}: {error}")))?;
+        file.write_all(created.id.as_bytes()).map_err(|error| {
+            // Whoever asked for the file has no other name for it.
+            engine.remove(&created.id, engine::Removal { force: true, volumes: true }).ok();
+            Error::new(Kind::Own, format!("cannot write {path}: {error}"))
+        })?;
     }
     if !context.quiet {
         for warning in &created.warnings {
-            eprintln!("cella: warning: {warning}");
+            crate::output::tell(&format!("cella: warning: {warning}"));
         }
     }
     Ok(created)

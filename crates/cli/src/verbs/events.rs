@@ -2,7 +2,7 @@
 //! `cella events`: what happens to containers.
 
 use clap::{ArgMatches, Command};
-use engine::{Event, EventOptions, Result};
+use engine::{Error, Event, EventOptions, Kind, Result};
 
 use crate::app::Context;
 use crate::definition::{text, texts, time};
@@ -23,6 +23,10 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let at = |name: &str| text(matches, name).map(|text| time(&text)).transpose();
     let options = EventOptions { follow: true, since_ns: at("since")?, until_ns: at("until")? };
     let filters = texts(matches, "filter");
+    if let Some(unknown) = filters.iter().find(|filter| !matches_any(filter)) {
+        let error = Error::new(Kind::Invalid, format!("invalid filter {unknown:?}"));
+        return Err(error.hint("write event= or container= and a value"));
+    }
     let json = text(matches, "format").as_deref() == Some("json");
     context.engine()?.events(options, &mut |event| {
         if filters.iter().all(|filter| admits(filter, event)) {
@@ -31,6 +35,10 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
         true
     })?;
     Ok(0)
+}
+
+fn matches_any(filter: &str) -> bool {
+    matches!(filter.split_once('='), Some(("event" | "container", _)))
 }
 
 fn admits(filter: &str, event: &Event) -> bool {

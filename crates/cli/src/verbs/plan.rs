@@ -12,18 +12,23 @@ use crate::progress::Progress;
 pub(super) fn command(command: Command) -> Command {
     crate::flags::creation(command)
         .about("Show the steps that start a container, or such a container as the flags of run describe")
-        .mut_arg("image", |arg| arg.value_name("CONTAINER|IMAGE").help("A container that is there, or an image"))
+        .mut_arg("words", |arg| arg.value_names(["CONTAINER|IMAGE", "COMMAND"]))
         .arg(crate::flags::format())
         .after_help("Examples:\n  cella plan web\n  cella plan --memory 64M host sh")
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let engine = context.engine()?;
-    let word = text(matches, "image").unwrap_or_default();
-    let is_container = texts(matches, "command").is_empty() && word != "host" && !word.contains(':');
-    let plan = match is_container {
-        true => engine.plan(&word)?,
-        false => engine.plan_of(definition(matches)?, &mut Progress::new(context.quiet))?,
+    let words = texts(matches, "words");
+    let by_flag = |id: &clap::Id| matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine);
+    let has_flags = matches.ids().any(|id| !["words", "format"].contains(&id.as_str()) && by_flag(id));
+    let container = match words.as_slice() {
+        [word] if !has_flags && word != "host" && !word.contains(':') => Some(word),
+        _ => None,
+    };
+    let plan = match container {
+        Some(name) => engine.plan(name)?,
+        None => engine.plan_of(definition(matches)?, &mut Progress::new(context.quiet))?,
     };
     match text(matches, "format").as_deref() {
         Some("json") => output::json(&plan),

@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let session = engine.start(&created.id, attach).inspect_err(|_| discard(&engine, &created.id, matches))?;
     tell_warnings(context, &session);
     if let Some(path) = text(matches, "pidfile") {
-        write_pid(&path, &session)?;
+        write_pid(&path, &session).inspect_err(|_| discard(&engine, &created.id, matches))?;
     }
     if detach {
         crate::output::line(&created.id);
@@ -58,7 +58,7 @@ fn discard(engine: &Engine, id: &str, matches: &ArgMatches) {
 
 pub(super) fn tell_warnings(context: &Context, session: &Session) {
     for warning in session.warnings().iter().filter(|_| !context.quiet) {
-        eprintln!("cella: warning: {warning}");
+        crate::output::tell(&format!("cella: warning: {warning}"));
     }
 }
 

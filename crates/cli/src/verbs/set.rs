@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let engine = context.engine()?;
     Context::each(&texts(matches, "container"), |name| {
         for warning in engine.set(name, &change)? {
-            eprintln!("cella: warning: {warning}");
+            crate::output::tell(&format!("cella: warning: {warning}"));
         }
         crate::output::line(name);
         Ok(())
