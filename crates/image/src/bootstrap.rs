@@ -29,6 +29,14 @@ pub(crate) fn prepare(
             _ => "http://deb.debian.org/debian",
         };
         progress.stage(&format!("bootstrap {distribution}/{suite} from {mirror}"));
+        let keys = format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg");
+        if !Path::new(&keys).exists() {
+            return Err(Error::new(format!("there is no {keys} to tell {distribution}'s packages from forged ones"))
+                .hint(format!(
+                    "apt-get install {distribution}-{}keyring",
+                    if distribution == "debian" { "archive-" } else { "" }
+                )));
+        }
         if is_there("mmdebstrap") {
             by_mmdebstrap(suite, mirror, directory, progress)
         } else if is_there("debootstrap") {
