@@ -333,7 +333,10 @@ fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>>
     match shares.ipc {
         Share::Host => {
             list.push(bind("/dev/shm", "/dev/shm", &["bind", "nosuid", "nodev", "noexec"]));
-            list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "nodev", "noexec"]));
+            // Not every host has its queues mounted.
+            if Path::new("/dev/mqueue").exists() {
+                list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "nodev", "noexec"]));
+            }
         }
         _ => {
             list.push(mount("/dev/shm", "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777", &shm]));
@@ -507,7 +510,8 @@ fn all_devices(definition: &Definition) -> Result<Vec<spec::definition::Device>>
         for name in kernel::file::names(Path::new("/dev"))? {
             let path = format!("/dev/{name}");
             let known = defaults.contains(&name.as_str()) || list.iter().any(|one| one.target == path);
-            if !known && kernel::root::device_number(Path::new(&path)).is_ok() {
+            let is_link = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+            if !known && !is_link && kernel::root::device_number(Path::new(&path)).is_ok() {
                 list.push(spec::definition::Device { source: path.clone(), target: path, access: "rwm".to_owned() });
             }
         }

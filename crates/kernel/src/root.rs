@@ -160,6 +160,26 @@ pub fn device_number(path: &Path) -> Result<(bool, u32, u32)> {
     Ok((character, rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
 }
 
+/// Makes a device node, mode 0666, that must not be there.
+///
+/// # Errors
+/// mknodat(2)'s, fchmodat(2)'s or fchownat(2)'s.
+pub fn make_device(
+    directory: impl AsFd,
+    name: &str,
+    character: bool,
+    number: (u32, u32),
+    owner: (u32, u32),
+) -> Result<()> {
+    let kind = if character { FileType::CharacterDevice } else { FileType::BlockDevice };
+    let device = rustix::fs::makedev(number.0, number.1);
+    let call = || format!("mknodat({name:?}, {kind:?} {}:{})", number.0, number.1);
+    rustix::fs::mknodat(&directory, name, kind, Mode::from_raw_mode(0o666), device).call(call)?;
+    rustix::fs::chmodat(&directory, name, Mode::from_raw_mode(0o666), AtFlags::empty()).call(|| "fchmodat(0666)")?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+    rustix::fs::chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).call(|| "fchownat()")
+}
+
 /// Is the descriptor the root of a mount?
 ///
 /// # Errors

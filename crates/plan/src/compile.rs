@@ -301,8 +301,9 @@ fn devices(builder: &mut Builder<'_>, spec: &oci::Spec, late: &mut Vec<Step>) ->
             "b" => false,
             other => return Err(Error::invalid("devices", format!("unknown type {other:?}"))),
         };
-        let number = Some((device.major, device.minor));
-        let source = builder.source(Source::Device { path: device.path.clone().into(), character, number });
+        let root = |map: &[oci::IdMapping]| map.iter().find(|one| one.container_id == 0).map_or(0, |one| one.host_id);
+        let owner = (root(&spec.linux.uid_mappings), root(&spec.linux.gid_mappings));
+        let source = builder.source(Source::Node { character, major: device.major, minor: device.minor, owner });
         late.push(Step::Attach { source, target: device.path.clone().into() });
     }
     Ok(())

@@ -70,6 +70,9 @@ impl fmt::Display for Told<'_> {
                 write!(f, "{}{}{shifted}", path.display(), Attributes(*set))
             }
             Some(Source::Device { path, .. }) => write!(f, "device {}", path.display()),
+            Some(Source::Node { character, major, minor, .. }) => {
+                write!(f, "device {} {major}:{minor}", if *character { 'c' } else { 'b' })
+            }
             None => f.write_str("nothing"),
         }
     }

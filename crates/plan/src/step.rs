@@ -190,6 +190,17 @@ pub enum Source {
         /// `private`, `slave` or `shared`.
         propagation: &'static str,
     },
+    /// A device node made for this: what the host calls it does not matter.
+    Node {
+        /// Character device, not block.
+        character: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+        /// Owner and group, as the host sees them.
+        owner: (u32, u32),
+    },
     /// A device node of the host, verified.
     Device {
         /// Its path.

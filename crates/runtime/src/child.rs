@@ -193,6 +193,9 @@ impl Made {
         let kind = if kernel::root::is_directory(&source)? { Kind::Directory } else { Kind::File };
         let place = self.root()?.find_or_make(target, kind, if kind == Kind::File { 0o644 } else { 0o755 }, false)?;
         mount::attach(&source, place)?;
+        if target == Path::new("/proc") && self.proc.is_none() {
+            self.proc = Some(kernel::root::open_directory(&source, ".")?);
+        }
         if target == Path::new("/dev/null") {
             self.null = Some(source);
         }

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use kernel::cgroup::Group;
 use kernel::process::{self, Forked};
@@ -257,6 +258,12 @@ fn set_limits(plan: &Plan, pid: i32) -> Vec<String> {
 
 fn make_source(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
     match source {
+        Source::Node { character, major, minor, owner } => {
+            // In a file system that nobody ever sees, gone with the node's last mount.
+            let home = mount::new("tmpfs", &[mount::Parameter::Text("size", "4k")], 0)?;
+            kernel::root::make_device(&home, "node", *character, (*major, *minor), *owner)?;
+            mount::clone_at(&home, Path::new("node"), false)
+        }
         Source::Device { path, character, number } => {
             let node = mount::clone(path, false)?;
             kernel::root::verify_device(&node, *character, *number)?;

@@ -176,3 +176,34 @@ fn nothing_of_the_hosts_mounts_is_seen() {
     assert_eq!(store.sh(&["--read-only"], "touch /x 2>/dev/null || echo no").ok(), "no");
     store.finish();
 }
+
+#[test]
+fn each_namespace_can_be_the_hosts() {
+    if !is_root("each_namespace_can_be_the_hosts") {
+        return;
+    }
+    let store = Store::new("hosts");
+    let shares = [("pid", "--pid"), ("ipc", "--ipc"), ("uts", "--uts"), ("cgroup", "--cgroupns"), ("user", "--userns")];
+    for (kind, flag) in shares {
+        let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let inside = store.sh(&[flag, "host"], &format!("readlink /proc/self/ns/{kind}")).ok();
+        assert_eq!(inside, own.to_string_lossy(), "{kind}");
+    }
+    store.finish();
+}
+
+#[test]
+fn a_device_may_have_another_name_inside() {
+    if !is_root("a_device_may_have_another_name_inside") {
+        return;
+    }
+    let store = Store::new("device");
+    let script =
+        "stat -c '%F %t %T %u' /dev/other; head -c 2 /dev/other | wc -c; (: > /dev/other) 2>/dev/null || echo no";
+    let seen = store.sh(&["--device", "/dev/zero:/dev/other:r"], script).ok();
+    assert_eq!(seen, "character special file 1 5 0\n2");
+    let privileged =
+        store.sh(&["--privileged"], "grep CapEff /proc/self/status; mount -t tmpfs none /mnt && echo mounted");
+    assert!(privileged.ok().ends_with("mounted"));
+    store.finish();
+}
