@@ -3,8 +3,9 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
-use crate::support::{Store, is_root, program};
+use crate::support::{Store, is_root, program, until};
 
 #[test]
 fn exec_joins_exactly_what_the_container_has() {
@@ -57,8 +58,9 @@ fn exec_in_a_container_that_does_not_run() {
     store.finish();
 }
 
-/// Runs the program on a terminal of its own (script(1) of util-linux), typing this.
-fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, u64)]) -> String {
+/// Runs the program on a terminal of its own (script(1) of util-linux); types each text when what comes before it has
+/// been shown.
+fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, &str)]) -> String {
     let command =
         format!("stty rows 33 cols 77; CELLA_ROOT={} {} {arguments}", store.root.display(), program().display());
     let mut child = Command::new("script")
@@ -67,17 +69,23 @@ fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, u64)]) -> String 
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let (mut output, into) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..count]);
+        }
+    });
+    let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
     let mut input = child.stdin.take().unwrap();
-    for (text, pause) in typed {
-        std::thread::sleep(std::time::Duration::from_millis(*pause));
-        input.write_all(text.as_bytes()).unwrap();
+    for (before, keys) in typed {
+        until(before, || text().contains(before));
+        input.write_all(keys.as_bytes()).unwrap();
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    drop(input);
-    let mut shown = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
-    child.wait().unwrap();
-    shown
+    until("the end", || child.try_wait().unwrap().is_some());
+    reader.join().unwrap();
+    text()
 }
 
 #[test]
@@ -99,9 +107,9 @@ fn detach_keys_let_go_and_attach_comes_back() {
         return;
     }
     let store = Store::new("detachkeys");
-    on_terminal(&store, "run -it --name t host sh", &[("echo fir''st\n", 700), ("\u{10}\u{11}", 300)]);
+    on_terminal(&store, "run -it --name t host sh", &[("# ", "echo fir''st\n"), ("first", "\u{10}\u{11}")]);
     assert_eq!(store.inspect("t", "status"), "running");
-    let shown = on_terminal(&store, "attach t", &[("echo sec''ond; exit 4\n", 700)]);
+    let shown = on_terminal(&store, "attach t", &[("", "echo sec''ond; exit 4\n")]);
     assert!(shown.contains("second"), "{shown:?}");
     assert_eq!(store.cella(&["wait", "t"]).ok(), "4");
     assert!(store.cella(&["logs", "t"]).ok().contains("first"));
@@ -116,7 +124,7 @@ fn exec_with_a_terminal() {
     }
     let store = Store::new("exectty");
     store.cella(&["run", "-d", "--name", "x", "host", "sleep", "60"]).ok();
-    let shown = on_terminal(&store, "exec -it x sh", &[("stty size; tty; exit\n", 700)]);
+    let shown = on_terminal(&store, "exec -it x sh", &[("# ", "stty size; tty; exit\n")]);
     assert!(shown.contains("33 77") && shown.contains("/dev/pts/0"), "{shown:?}");
     store.cella(&["rm", "-f", "x"]).ok();
     store.finish();
