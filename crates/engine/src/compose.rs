@@ -89,6 +89,7 @@ pub(crate) fn compose(store: &Store, found: &Found, directory: &Path, run: &Path
         domainname: definition.domainname.clone(),
         mounts: mounts(store, record, run)?,
         annotations: definition.annotations.clone(),
+        hooks: oci::Hooks::default(),
         linux: linux(record, namespaces, &capabilities)?,
     };
     Ok(Composed { spec, trees, user })
@@ -188,6 +189,7 @@ fn process(record: &Record, user: &User, rights: &Rights, found: &Found) -> Resu
         apparmor_profile: definition.security.apparmor.clone(),
         selinux_label: definition.security.selinux.clone(),
         oom_score_adj: definition.oom_score_adj,
+        ..oci::Process::default()
     })
 }
 
@@ -310,6 +312,7 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> oci::Mount {
         kind: kind.to_owned(),
         source: kind.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..oci::Mount::default()
     }
 }
 
@@ -393,7 +396,8 @@ fn asked(store: &Store, wanted: &Mount) -> Result<oci::Mount> {
         }
     };
     options.extend(wanted.propagation.clone());
-    Ok(oci::Mount { destination: wanted.target.clone(), kind: kind.to_owned(), source, options })
+    let destination = wanted.target.clone();
+    Ok(oci::Mount { destination, kind: kind.to_owned(), source, options, ..oci::Mount::default() })
 }
 
 fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> Result<oci::Linux> {
@@ -417,7 +421,7 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
         cgroups_path: record.cgroup(),
         namespaces,
         devices: devices(definition)?,
-        seccomp: seccomp(definition, rights),
+        seccomp: seccomp(definition, rights)?,
         masked_paths: masked,
         readonly_paths: read_only,
         time_offsets: definition.time_offsets.iter().map(|(clock, nanos)| time_offset(*clock, *nanos)).collect(),
@@ -443,15 +447,17 @@ fn possible_processors() -> Vec<u32> {
     text.trim().split(',').filter_map(range).flat_map(|(from, to)| from..=to).collect()
 }
 
-fn seccomp(definition: &Definition, rights: &Rights) -> Option<oci::seccomp::Seccomp> {
-    match &definition.security.seccomp {
+fn seccomp(definition: &Definition, rights: &Rights) -> Result<Option<oci::seccomp::Filter>> {
+    let profile = match &definition.security.seccomp {
         _ if definition.security.privileged => None,
         Filter::Unconfined => None,
         Filter::Profile(profile) => Some((**profile).clone()),
         Filter::Default => {
             Some(plan::seccomp::profile::default_profile(&rights.bounding, plan::seccomp::Arch::native()))
         }
-    }
+    };
+    let filter = profile.as_ref().map(oci::seccomp::Filter::try_from).transpose();
+    filter.map_err(|error| Error::new(Kind::Own, format!("seccomp: {error}")))
 }
 
 /// Ping without a raw socket and low ports without a capability, in a network namespace of its own; then what was asked.
@@ -473,16 +479,17 @@ pub(crate) fn resources(limits: &Limits) -> oci::Resources {
     let swap = limits.memory_swap.or_else(|| limits.memory.filter(|memory| *memory != u64::MAX)?.checked_mul(2));
     oci::Resources {
         devices: Vec::new(),
-        memory: oci::Memory { limit: limits.memory.map(number), reservation: None, swap: swap.map(number) },
+        memory: oci::Memory { limit: limits.memory.map(number), swap: swap.map(number), ..oci::Memory::default() },
         cpu: oci::Cpu {
             shares: limits.cpu_shares,
             quota: limits.milli_cpus.map(|milli| if milli == u64::MAX { -1 } else { number(milli * PERIOD / 1000) }),
             period: limits.milli_cpus.map(|_| PERIOD),
             cpus: limits.cpuset_cpus.clone(),
-            mems: None,
+            ..oci::Cpu::default()
         },
         pids: oci::Pids { limit: Some(number(limits.pids.unwrap_or(PIDS))) },
-        block_io: oci::BlockIo { weight: limits.blkio_weight },
+        block_io: oci::BlockIo { weight: limits.blkio_weight, ..oci::BlockIo::default() },
+        ..oci::Resources::default()
     }
 }
 
@@ -491,7 +498,8 @@ fn devices(definition: &Definition) -> Result<Vec<oci::Device>> {
     for wanted in all_devices(definition)? {
         let (character, major, minor) = number_of(&wanted.source)?;
         let kind = if character { "c" } else { "b" }.to_owned();
-        list.push(oci::Device { kind, path: wanted.target, major, minor });
+        let (major, minor) = (major.into(), minor.into());
+        list.push(oci::Device { kind, path: wanted.target, major, minor, ..oci::Device::default() });
     }
     Ok(list)
 }

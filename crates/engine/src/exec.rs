@@ -63,7 +63,7 @@ fn joining(store: &Store, found: &Found, wanted: &Exec) -> Result<(Joining, (u32
     let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
     let mut composed = compose::compose(store, &found, &directory, &run)?;
     composed.spec.process.args.clone_from(&wanted.command);
-    let joining = plan::joining(&composed.spec, &start::facts()?).map_err(start::of_plan)?;
+    let joining = plan::joining(&composed.spec, None, &start::facts()?).map_err(start::of_plan)?;
     let base = found.record.ids.map_or(0, |ids| ids.base);
     Ok((joining, (base + composed.user.uid, base + composed.user.gid)))
 }
@@ -89,7 +89,13 @@ struct Ends {
 
 impl Task {
     fn join(&self, streams: Option<[OwnedFd; 3]>) -> Result<Joined> {
-        runtime::join(&self.joining, &self.init, self.pid, &self.group, streams).map_err(start::of_failure)
+        runtime::join(
+            &self.joining,
+            &self.init,
+            self.pid,
+            Some(&self.group),
+            runtime::Ends { streams, ..runtime::Ends::default() },
+        ).map_err(start::of_failure)
     }
 
     /// Pipes that belong to the program's user: our own descriptors stay outside.

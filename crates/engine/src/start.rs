@@ -72,7 +72,8 @@ pub(crate) fn facts() -> Result<Facts> {
 
 /// The plan of a specification on this host.
 pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts) -> Result<Plan> {
-    plan::compile(&composed.spec, composed.trees, definition.init, facts).map_err(of_plan)
+    let request = plan::Request { trees: composed.trees, init: definition.init, ..plan::Request::default() };
+    plan::compile(&composed.spec, request, facts).map_err(of_plan)
 }
 
 pub(crate) fn of_plan(error: plan::Error) -> Error {

@@ -43,9 +43,18 @@ fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
     // The last rule that matches wins, so they are asked from the last to the first.
     for rule in rules.iter().rev() {
         append(&mut program, rule);
+        // What comes after a rule for everything is never reached, which the kernel refuses.
+        if is_for_all(rule) {
+            return program;
+        }
     }
     program.extend([instruction(MOVE, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
     program
+}
+
+fn is_for_all(rule: &DeviceRule) -> bool {
+    let any_number = rule.major.is_none() && rule.minor.is_none();
+    rule.kind == DeviceKind::Any && rule.access == DeviceRule::ALL && any_number
 }
 
 fn append(program: &mut Vec<Instruction>, rule: &DeviceRule) {
@@ -203,6 +212,14 @@ mod tests {
     #[test]
     fn nothing_is_allowed_without_a_rule() {
         assert!(!allowed(&[], 2, 2, 1, 3));
+    }
+
+    #[test]
+    fn nothing_follows_a_rule_for_everything() {
+        let all = rule(false, DeviceKind::Any, None, None, 7);
+        let null = rule(true, DeviceKind::Character, Some(1), Some(3), 7);
+        assert_eq!(assemble(&[null, all, null]), assemble(&[all, null]));
+        assert!(allowed(&[all, null], 2, 2, 1, 3) && !allowed(&[all, null], 2, 2, 1, 5));
     }
 
     #[test]

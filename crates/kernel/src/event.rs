@@ -41,6 +41,12 @@ pub fn wait(watched: &[(BorrowedFd<'_>, Interest)], timeout_ms: Option<u64>) -> 
     Ok(list.iter().map(|entry| !entry.revents().is_empty()).collect())
 }
 
+/// Would a write go on at once?
+#[must_use]
+pub fn is_writable(fd: impl AsFd) -> bool {
+    wait(&[(fd.as_fd(), Interest::Write)], Some(0)).is_ok_and(|ready| ready.first() == Some(&true))
+}
+
 /// A pipe: read end, write end.
 ///
 /// # Errors

@@ -243,3 +243,87 @@ pub fn write_atomic(directory: impl AsFd, name: &str, bytes: &[u8], durable: boo
     }
     Ok(())
 }
+
+/// A second descriptor of the same open file.
+///
+/// # Errors
+/// fcntl(2)'s.
+pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 0).call(|| "fcntl(F_DUPFD_CLOEXEC)")
+}
+
+/// Is there a directory, symbolic links followed?
+///
+/// # Errors
+/// stat(2)'s.
+pub fn is_directory(path: &Path) -> Result<bool> {
+    let stat = rustix::fs::stat(path).call(|| format!("stat({path:?})"))?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Makes a FIFO that must not be there, and opens both its ends at once, so that no reader of it ever sees an end.
+///
+/// # Errors
+/// mkfifo(3)'s or open(2)'s.
+pub fn make_fifo(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(&directory, name, rustix::fs::FileType::Fifo, mode, 0).call(|| format!("mkfifo({name:?})"))?;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(&directory, name, flags, Mode::empty()).call(|| format!("open({name:?})"))
+}
+
+/// Opens one end of a FIFO at once: for reading, or for writing, which fails with `ENXIO` when nobody has it open.
+///
+/// # Errors
+/// open(2)'s.
+pub fn open_fifo(directory: impl AsFd, name: &str, write: bool) -> Result<OwnedFd> {
+    let end = if write { OFlags::WRONLY } else { OFlags::RDONLY };
+    let flags = end | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    rustix::fs::openat(&directory, name, flags, Mode::empty()).call(|| format!("open({name:?})"))
+}
+
+/// Is this descriptor open?
+#[must_use]
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: the call only looks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// May we write there (access(2))?
+#[must_use]
+pub fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// The content of a regular file that is ours and that nobody else may write; `None` for any other.
+#[must_use]
+pub fn read_own(path: &Path) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    let plain = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if !plain || stat.st_uid != crate::process::euid() || stat.st_mode & 0o022 != 0 {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(stat.st_size).ok()?];
+    let mut at = 0;
+    while at < bytes.len() {
+        match rustix::io::read(&file, bytes.get_mut(at..)?).ok()? {
+            0 => return None,
+            read => at += read,
+        }
+    }
+    Some(bytes)
+}
+
+/// Keeps a descriptor that we were given open over execve.
+///
+/// # Errors
+/// fcntl(2)'s.
+pub fn keep_on_exec(number: i32) -> Result<()> {
+    // SAFETY: only the flag changes; whoever owns the descriptor still does.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+        -1 => Err(crate::Error::last(format!("fcntl({number}, F_SETFD)"))),
+        _ => Ok(()),
+    }
+}

@@ -329,6 +329,61 @@ impl Level {
     }
 }
 
+/// The deepest tree that is copied.
+const DEEPEST: usize = 256;
+
+/// Copies what is in the directory `from` into `to`: files, directories and links, with owner and mode. Devices, sockets
+/// and other mounts are left out.
+///
+/// # Errors
+/// The failing call; `ELOOP` for a tree that is too deep.
+pub fn copy_tree(from: &impl AsFd, to: &impl AsFd) -> Result<()> {
+    copy_level(from.as_fd(), to.as_fd(), 0)
+}
+
+fn copy_level(from: std::os::fd::BorrowedFd<'_>, to: std::os::fd::BorrowedFd<'_>, depth: usize) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Error::new("copy: the tree is too deep", Errno::LOOP));
+    }
+    let here = look_fd(from)?;
+    rustix::fs::fchown(to, Some(Uid::from_raw(here.uid)), Some(Gid::from_raw(here.gid))).call(|| "fchown()")?;
+    set_mode(to, here.mode)?;
+    for name in names(open_directory(from, ".")?)? {
+        let Some(entry) = look(from, &name)? else { continue };
+        if entry.device != here.device {
+            continue;
+        }
+        match entry.kind {
+            Kind::Directory => {
+                make_directory(to, &name, 0o700)?;
+                let (below, above) = (open_directory(from, &name)?, open_directory(to, &name)?);
+                copy_level(below.as_fd(), above.as_fd(), depth + 1)?;
+            }
+            Kind::File => copy_file(from, to, &name, &entry)?,
+            Kind::Link => {
+                let text = rustix::fs::readlinkat(from, &name, Vec::new()).call(|| format!("readlinkat({name:?})"))?;
+                make_link(to, &name, OsStr::from_bytes(text.as_bytes()))?;
+                set_owner(to, &name, entry.uid, entry.gid)?;
+            }
+            Kind::Whiteout | Kind::Special => {}
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(
+    from: std::os::fd::BorrowedFd<'_>,
+    to: std::os::fd::BorrowedFd<'_>,
+    name: &OsStr,
+    entry: &Entry,
+) -> Result<()> {
+    let mut source = std::fs::File::from(open_plain(from, name)?);
+    let mut target = std::fs::File::from(make_file(to, name, 0o600)?);
+    std::io::copy(&mut source, &mut target).call(|| format!("copy({name:?})"))?;
+    set_owner(to, name, entry.uid, entry.gid)?;
+    set_mode(&target, entry.mode)
+}
+
 /// Removes `name` in `parent` with all that is below it; nothing there is fine. It follows no symbolic link, enters no
 /// other mount, and holds a bounded number of descriptors however deep the tree is.
 ///

@@ -19,6 +19,30 @@ pub fn write(pid: i32, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
     write_one(pid, "gid_map", gids)
 }
 
+/// Writes `/proc/PID/uid_map` alone.
+///
+/// # Errors
+/// write(2)'s.
+pub fn write_users(pid: i32, ranges: &[IdRange]) -> Result<()> {
+    write_one(pid, "uid_map", ranges)
+}
+
+/// Writes `/proc/PID/gid_map` alone.
+///
+/// # Errors
+/// write(2)'s.
+pub fn write_groups(pid: i32, ranges: &[IdRange]) -> Result<()> {
+    write_one(pid, "gid_map", ranges)
+}
+
+/// Supplementary groups of the namespace can not be changed any more: what an ordinary user gives up for a map.
+///
+/// # Errors
+/// write(2)'s.
+pub fn deny_groups(pid: i32) -> Result<()> {
+    write_file(Path::new(&format!("/proc/{pid}/setgroups")), b"deny")
+}
+
 fn write_one(pid: i32, file: &str, ranges: &[IdRange]) -> Result<()> {
     let text: String =
         ranges.iter().map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count)).collect();
@@ -42,6 +66,14 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// clone3(2)'s, or those of writing the map.
 pub fn user_namespace(ranges: &[IdRange]) -> Result<OwnedFd> {
+    user_namespace_of(ranges, ranges)
+}
+
+/// The same with a map for each.
+///
+/// # Errors
+/// clone3(2)'s, or those of writing the maps.
+pub fn user_namespace_of(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd> {
     match process::clone(NamespaceKind::User.flag(), None)? {
         Forked::Child => {
             process::die_with_parent().ok();
@@ -50,7 +82,7 @@ pub fn user_namespace(ranges: &[IdRange]) -> Result<OwnedFd> {
             }
         }
         Forked::Parent(child) => {
-            let namespace = write(child.pid, ranges, ranges)
+            let namespace = write(child.pid, uids, gids)
                 .and_then(|()| crate::namespace::open_of(child.pid, NamespaceKind::User));
             process::signal(&child.pidfd, libc::SIGKILL)?;
             process::wait(&child.pidfd)?;

@@ -23,6 +23,7 @@ pub mod root;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 mod syscall;
 pub mod time;
 pub mod types;

@@ -75,3 +75,30 @@ pub fn set_hostname(name: &str) -> Result<()> {
 pub fn set_domainname(name: &str) -> Result<()> {
     rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
 }
+
+/// The same, of this kind for sure: whatever else the path may lead to.
+///
+/// # Errors
+/// open(2)'s, or `EINVAL` when it is no namespace of this kind.
+pub fn open_kind(path: &Path, kind: NamespaceKind) -> Result<OwnedFd> {
+    const NS_GET_NSTYPE: u64 = 0xb703;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call(|| format!("open({path:?})"))?;
+    // SAFETY: this request takes no memory.
+    let found = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) };
+    if u64::try_from(found) == Ok(kind.flag()) {
+        return Ok(file);
+    }
+    Err(crate::Error::new(format!("open({path:?}): it is not a {kind} namespace"), crate::Errno::INVAL))
+}
+
+/// Is the process `pid` in the same namespace of this kind as we are?
+///
+/// # Errors
+/// stat(2)'s.
+pub fn is_same(pid: i32, kind: NamespaceKind) -> Result<bool> {
+    let stat = |path: String| rustix::fs::stat(&path).call(|| format!("stat({path:?})"));
+    let theirs = stat(format!("/proc/{pid}/ns/{}", kind.file()))?;
+    let own = stat(format!("/proc/self/ns/{}", kind.file()))?;
+    Ok((theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino))
+}

@@ -253,6 +253,12 @@ pub fn euid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The real user and group id.
+#[must_use]
+pub fn real_ids() -> (u32, u32) {
+    (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
+}
+
 /// Starts a new session without a terminal.
 ///
 /// # Errors

@@ -37,6 +37,16 @@ pub fn start_time(pid: i32) -> Result<u64> {
     field(&stat, 22).ok_or_else(|| malformed(pid, "stat"))
 }
 
+/// Start of the process in clock ticks since boot, and its state letter.
+///
+/// # Errors
+/// `ENOENT` when it is gone.
+pub fn life(pid: i32) -> Result<(u64, char)> {
+    let stat = read(pid, "stat")?;
+    let start = field(&stat, 22).ok_or_else(|| malformed(pid, "stat"))?;
+    Ok((start, after_name(&stat).trim_start().chars().next().unwrap_or('?')))
+}
+
 /// Describes a process.
 ///
 /// # Errors

@@ -123,3 +123,38 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
 pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> Result<()> {
     rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes).call(|| "setsockopt(SO_SNDBUF)")
 }
+
+/// Connects to the stream socket at `path`.
+///
+/// # Errors
+/// connect(2)'s.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_STREAM)")?;
+    let call = || format!("connect({path:?})");
+    if let Ok(address) = SocketAddrUnix::new(path) {
+        rustix::net::connect(&socket, &address).call(call)?;
+        return Ok(socket);
+    }
+    // A longer path than an address has room for is reached through its directory.
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(crate::Error::new(call(), Errno::NAMETOOLONG));
+    };
+    let directory = crate::root::open_directory_path(parent)?;
+    rustix::net::connect(&socket, &address(&directory, name)?).call(call)?;
+    Ok(socket)
+}
+
+/// Sends bytes and descriptors to whoever listens at `path`.
+///
+/// # Errors
+/// connect(2)'s or sendmsg(2)'s.
+pub fn send_to_stream(path: &Path, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    send(&connect_stream(path)?, &[bytes], descriptors)
+}
+
+/// The other side can send nothing more; what has come can still be received, without waiting.
+pub fn stop_receiving(socket: impl AsFd) {
+    // It may be disconnected already.
+    rustix::net::shutdown(socket, rustix::net::Shutdown::Read).ok();
+}

@@ -1,41 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compiles a runtime specification into a plan.
 
-use kernel::cgroup::{DeviceKind, DeviceRule, Limits, Setting, UNLIMITED};
+use std::path::{Path, PathBuf};
+
+use kernel::cgroup::Setting;
 use kernel::types::NamespaceKind;
 use spec::oci;
 
 use crate::Error;
-use crate::mount;
-use crate::process;
-use crate::step::{self, Cgroup, Facts, Join, Map, Plan, Source, Step, TimeOffset, Tree};
+use crate::limits::{device_rules, limits};
+use crate::{device, mount, process};
+use crate::step::{self, Cgroup, Facts, Hook, Idmap, Join, Map, Plan, Program, Source, Step, TimeOffset, Tree};
 
 /// The version of the plan's format.
 const VERSION: u32 = 1;
 
-/// The device nodes that every container has: path, major, minor.
-const DEVICES: &[(&str, u32, u32)] = &[
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
-
-/// Links in `/dev` that programs expect.
-const LINKS: &[(&str, &str)] = &[
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-];
+/// What is wanted of a plan besides what the specification says.
+#[derive(Debug, Default)]
+pub struct Request<'a> {
+    /// The parts of the root file system of a container of ours; none for a bundle, which has a directory.
+    pub trees: Vec<Tree>,
+    /// The directory that paths of a bundle are relative to.
+    pub bundle: Option<&'a Path>,
+    /// A process 1 goes in front.
+    pub init: bool,
+    /// The root is not pivoted to but moved over the old one.
+    pub no_pivot: bool,
+    /// The session keyring stays.
+    pub keep_keyring: bool,
+    /// The program waits for `start`.
+    pub park: bool,
+    /// Somebody else makes the control group when the process is there.
+    pub group_later: bool,
+    /// Descriptors from 3 on that the program inherits.
+    pub inherits: u32,
+    /// The launcher is not root: device nodes are bound, and supplementary groups may be out of reach.
+    pub rootless: bool,
+    /// The filter, when it has been compiled before.
+    pub filter: Option<Program>,
+}
 
 /// A plan in the making.
 pub(crate) struct Builder<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) settings: Vec<Setting>,
+    pub(crate) bundle: Option<&'a Path>,
+    pub(crate) root: String,
+    pub(crate) group: String,
+    pub(crate) own_groups: bool,
     steps: Vec<Step>,
     sources: Vec<Source>,
 }
@@ -51,24 +63,38 @@ impl Builder<'_> {
     }
 }
 
-/// The plan for `spec` with the root file system made of `trees`, on a host with these `facts`.
+/// The plan for `spec`, on a host with these `facts`.
 ///
 /// # Errors
 /// What the specification has wrong, or what the host lacks.
-pub fn compile(spec: &oci::Spec, trees: Vec<Tree>, init: bool, facts: &Facts) -> Result<Plan, Error> {
+pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<Plan, Error> {
     let (new, join) = namespaces(&spec.linux)?;
-    let limits = limits(&spec.linux.resources)?;
-    let rules = device_rules(&spec.linux.resources.devices)?;
-    let settings = kernel::cgroup::settings(&facts.cgroups, &limits, &rules)
+    let mut limits = limits(&spec.linux.resources)?;
+    limits.oom_group = request.bundle.is_none() && limits.memory.is_some();
+    let mut rules = device_rules(&spec.linux.resources.devices)?;
+    if request.bundle.is_some() && !rules.is_empty() {
+        rules.extend(device::always_allowed());
+    }
+    let mut settings = kernel::cgroup::settings(&facts.cgroups, &limits, &rules)
         .map_err(|controller| Error::missing("limits", format!("{controller} controller")))?;
-    let mut builder = Builder { facts, settings, steps: Vec::new(), sources: Vec::new() };
-    environment(&mut builder, spec, &new)?;
-    root(&mut builder, spec, &trees, &new)?;
-    process::steps(&mut builder, spec, init, new.contains(&NamespaceKind::User) || joins_user(&join))?;
-    let map = |list: &[oci::IdMapping]| -> Vec<Map> {
-        list.iter().map(|one| Map { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
+    if rules.is_empty() {
+        settings.retain(|setting| setting.controller != "devices");
+    }
+    let group = cgroup_name(&spec.linux.cgroups_path)?;
+    let mut builder = Builder {
+        facts,
+        settings,
+        bundle: request.bundle,
+        root: spec.root.path.clone(),
+        group: group.clone(),
+        own_groups: new.contains(&NamespaceKind::Cgroup),
+        steps: Vec::new(),
+        sources: Vec::new(),
     };
-    let (uid_map, gid_map) = (map(&spec.linux.uid_mappings), map(&spec.linux.gid_mappings));
+    environment(&mut builder, spec, &request, &new, &join)?;
+    root(&mut builder, spec, &request, &new, &join)?;
+    process::steps(&mut builder, spec, &request, new.contains(&NamespaceKind::User) || joins_user(&join))?;
+    let (uid_map, gid_map) = (maps(&spec.linux.uid_mappings), maps(&spec.linux.gid_mappings));
     let user = &spec.process.user;
     let owner = (outside(&uid_map, user.uid), outside(&gid_map, user.gid));
     let Builder { settings, steps, sources, .. } = builder;
@@ -79,18 +105,82 @@ pub fn compile(spec: &oci::Spec, trees: Vec<Tree>, init: bool, facts: &Facts) ->
         uid_map,
         gid_map,
         cgroup: Cgroup {
-            name: cgroup_name(&spec.linux.cgroups_path)?,
+            name: group,
+            later: request.group_later,
             settings: settings.into_iter().map(step::Setting).collect(),
             devices: rules.into_iter().map(step::DeviceRule).collect(),
         },
         limits: process::limits(&spec.process.rlimits)?,
-        oom_score_adj: spec.process.oom_score_adj,
-        trees,
+        oom_score_adj: oom_score(spec.process.oom_score_adj)?,
+        trees: request.trees,
         sources,
         steps,
+        net_devices: net_devices(&spec.linux)?,
         terminal: spec.process.terminal,
         owner,
     })
+}
+
+fn oom_score(score: Option<i32>) -> Result<Option<i32>, Error> {
+    match score {
+        Some(score) if !(-1000..=1000).contains(&score) => {
+            Err(Error::invalid("process.oomScoreAdj", format!("{score} is not from -1000 to 1000")))
+        }
+        score => Ok(score),
+    }
+}
+
+pub(crate) fn maps(list: &[oci::IdMapping]) -> Vec<Map> {
+    list.iter().map(|one| Map { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
+}
+
+fn net_devices(linux: &oci::Linux) -> Result<Vec<(String, String)>, Error> {
+    let fine = |name: &str| {
+        let plain = !name.is_empty() && name.len() < 16 && name != "." && name != "..";
+        plain && !name.contains(|letter: char| letter == '/' || letter == ':' || letter == '%' || letter.is_whitespace())
+    };
+    let own = |kind: &str| linux.namespaces.iter().any(|one| one.kind == kind);
+    if !linux.net_devices.is_empty() && !own("network") {
+        return Err(Error::invalid("netDevices", "they need a network namespace"));
+    }
+    let mut list: Vec<(String, String)> = Vec::new();
+    for (outside, device) in &linux.net_devices {
+        let inside = device.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| outside.clone());
+        if let Some(wrong) = [outside, &inside].into_iter().find(|name| !fine(name)) {
+            return Err(Error::invalid("netDevices", format!("{wrong:?} is not the name of a network device")));
+        }
+        if list.iter().any(|(_, other)| *other == inside) {
+            return Err(Error::invalid("netDevices", format!("{inside:?} is there twice")));
+        }
+        list.push((outside.clone(), inside));
+    }
+    Ok(list)
+}
+
+/// The bind mounts that are to be added to a container that runs, with their places.
+///
+/// # Errors
+/// What is not valid, or no bind mount.
+pub fn mounts(list: &[oci::Mount], spec: &oci::Spec, bundle: &Path) -> Result<Vec<(Source, PathBuf)>, Error> {
+    let facts = Facts::default();
+    let mut builder = Builder {
+        facts: &facts,
+        settings: Vec::new(),
+        bundle: Some(bundle),
+        root: spec.root.path.clone(),
+        group: String::new(),
+        own_groups: true,
+        steps: Vec::new(),
+        sources: Vec::new(),
+    };
+    list.iter().try_for_each(|one| mount::steps(&mut builder, one))?;
+    let mut sources = builder.sources.into_iter();
+    let place = |step: Step| match step {
+        Step::Attach { target, .. } => sources.next().map(|source| (source, target)),
+        _ => None,
+    };
+    let found: Option<Vec<_>> = builder.steps.into_iter().map(place).collect();
+    found.ok_or_else(|| Error::invalid("mounts", "only bind mounts can be added to a container that runs"))
 }
 
 /// The control files of these resources (without devices): what a change of limits writes.
@@ -114,9 +204,10 @@ fn outside(map: &[Map], inside: u32) -> u32 {
 }
 
 fn cgroup_name(path: &str) -> Result<String, Error> {
-    let name = path.trim_start_matches('/');
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        return Err(Error::invalid("cgroupsPath", format!("{path:?} is not the name of a group")));
+    let name = path.trim_matches('/');
+    let fine = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\n']);
+    if !name.split('/').all(fine) {
+        return Err(Error::invalid("cgroupsPath", format!("{path:?} is not the path of a group")));
     }
     Ok(name.to_owned())
 }
@@ -138,83 +229,36 @@ fn namespaces(linux: &oci::Linux) -> Result<(Vec<NamespaceKind>, Vec<Join>), Err
         if new.contains(&kind) || join.iter().any(|one: &Join| one.kind == kind) {
             return Err(Error::invalid("namespaces", format!("{kind} is there twice")));
         }
-        match &namespace.path {
+        match namespace.path.as_ref().filter(|path| !path.is_empty()) {
             None => new.push(kind),
             Some(path) => join.push(Join { kind, path: path.into() }),
         }
     }
-    if !new.contains(&NamespaceKind::Mount) {
-        return Err(Error::invalid("namespaces", "a new mount namespace is needed"));
+    if !new.contains(&NamespaceKind::Mount) && !join.iter().any(|one: &Join| one.kind == NamespaceKind::Mount) {
+        return Err(Error::invalid("namespaces", "a mount namespace is needed"));
     }
-    if new.contains(&NamespaceKind::User) && linux.uid_mappings.is_empty() {
-        return Err(Error::invalid("namespaces", "a new user namespace needs an id map"));
+    let mapped = !linux.uid_mappings.is_empty() && !linux.gid_mappings.is_empty();
+    if new.contains(&NamespaceKind::User) && !mapped {
+        return Err(Error::invalid("namespaces", "a new user namespace needs uidMappings and gidMappings"));
+    }
+    let users = new.contains(&NamespaceKind::User) || joins_user(&join);
+    if !users && (!linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty()) {
+        return Err(Error::invalid("uidMappings", "they need a user namespace"));
     }
     new.sort();
     join.sort_by_key(|one| one.kind);
     Ok((new, join))
 }
 
-fn limits(resources: &oci::Resources) -> Result<Limits, Error> {
-    let bytes = |what: &str, value: Option<i64>| match value {
-        None => Ok(None),
-        Some(-1) => Ok(Some(UNLIMITED)),
-        Some(value) => u64::try_from(value)
-            .map(Some)
-            .map_err(|_| Error::invalid(format!("resources.{what}"), format!("{value} is negative"))),
-    };
-    let cpu = &resources.cpu;
-    let period = cpu.period.unwrap_or(100_000);
-    Ok(Limits {
-        memory: bytes("memory.limit", resources.memory.limit)?,
-        memory_swap: bytes("memory.swap", resources.memory.swap)?,
-        memory_reservation: bytes("memory.reservation", resources.memory.reservation)?,
-        cpu_quota: bytes("cpu.quota", cpu.quota)?.map(|quota| (quota, period)),
-        cpu_shares: cpu.shares,
-        cpuset_cpus: cpu.cpus.clone(),
-        cpuset_mems: cpu.mems.clone(),
-        pids: bytes("pids.limit", resources.pids.limit)?,
-        blkio_weight: resources.block_io.weight,
-        oom_group: resources.memory.limit.is_some(),
-    })
-}
-
-fn device_rules(rules: &[oci::DeviceRule]) -> Result<Vec<DeviceRule>, Error> {
-    let number = |value: Option<i64>| match value {
-        None | Some(-1) => Ok(None),
-        Some(value) => u32::try_from(value)
-            .map(Some)
-            .map_err(|_| Error::invalid("resources.devices", format!("{value} is not a device number"))),
-    };
-    let kind = |kind: Option<&str>| match kind {
-        None | Some("a" | "") => Ok(DeviceKind::Any),
-        Some("c" | "u") => Ok(DeviceKind::Character),
-        Some("b") => Ok(DeviceKind::Block),
-        Some(other) => Err(Error::invalid("resources.devices", format!("unknown type {other:?}"))),
-    };
-    let access = |text: &str| {
-        text.chars().try_fold(0, |bits, letter| match letter {
-            'r' => Ok(bits | 1),
-            'w' => Ok(bits | 2),
-            'm' => Ok(bits | 4),
-            other => Err(Error::invalid("resources.devices", format!("unknown access {other:?}"))),
-        })
-    };
-    rules
-        .iter()
-        .map(|rule| {
-            Ok(DeviceRule {
-                allow: rule.allow,
-                kind: kind(rule.kind.as_deref())?,
-                major: number(rule.major)?,
-                minor: number(rule.minor)?,
-                access: access(rule.access.as_deref().unwrap_or("rwm"))?,
-            })
-        })
-        .collect()
-}
-
 /// The steps before any mount: names, clocks, network, groups.
-fn environment(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind]) -> Result<(), Error> {
+fn environment(
+    builder: &mut Builder<'_>,
+    spec: &oci::Spec,
+    request: &Request<'_>,
+    new: &[NamespaceKind],
+    join: &[Join],
+) -> Result<(), Error> {
+    let has = |kind: NamespaceKind| new.contains(&kind) || join.iter().any(|one| one.kind == kind);
     let offsets = time_offsets(&spec.linux)?;
     if !offsets.is_empty() && !new.contains(&NamespaceKind::Time) {
         return Err(Error::invalid("timeOffsets", "they need a new time namespace"));
@@ -223,16 +267,30 @@ fn environment(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind
         // First of all: the file of the offsets belongs to the host's root, as long as this process can not be dumped.
         builder.push(Step::TimeOffsets { offsets });
     }
-    builder.push(Step::BecomeRoot);
+    if has(NamespaceKind::User) || request.bundle.is_none() {
+        builder.push(Step::BecomeRoot);
+    }
+    if request.group_later {
+        builder.push(Step::Pause);
+    }
     builder.push(Step::JoinGroups);
     if new.contains(&NamespaceKind::Cgroup) {
         builder.push(Step::UnshareCgroup);
     }
-    builder.push(Step::NewKeyring);
+    if !request.keep_keyring {
+        builder.push(Step::NewKeyring);
+    }
+    process::scheduling(builder, spec)?;
     let names = [(&spec.hostname, true), (&spec.domainname, false)];
     for (name, is_host) in names.into_iter().filter_map(|(name, is_host)| name.clone().map(|name| (name, is_host))) {
-        if !new.contains(&NamespaceKind::Uts) {
-            return Err(Error::invalid("hostname", "it needs a new uts namespace"));
+        if name.is_empty() {
+            continue;
+        }
+        if !has(NamespaceKind::Uts) {
+            return Err(Error::invalid("hostname", "it needs a uts namespace"));
+        }
+        if name.len() > 64 || name.contains('\0') {
+            return Err(Error::invalid("hostname", "it has more than 64 bytes, or a zero byte"));
         }
         builder.push(if is_host { Step::Hostname { name } } else { Step::Domainname { name } });
     }
@@ -253,77 +311,161 @@ fn time_offsets(linux: &oci::Linux) -> Result<Vec<TimeOffset>, Error> {
 }
 
 /// The steps that make the root file system, up to the moment it is the root.
-fn root(builder: &mut Builder<'_>, spec: &oci::Spec, trees: &[Tree], new: &[NamespaceKind]) -> Result<(), Error> {
-    if trees.is_empty() {
-        return Err(Error::invalid("root", "there is none"));
+fn root(
+    builder: &mut Builder<'_>,
+    spec: &oci::Spec,
+    request: &Request<'_>,
+    new: &[NamespaceKind],
+    join: &[Join],
+) -> Result<(), Error> {
+    if !new.contains(&NamespaceKind::Mount) {
+        // The mounts of a namespace that is joined are as they are.
+        builder.push(Step::AttachRoot);
+        return Ok(());
     }
-    builder.push(Step::PrivateMounts);
-    builder.push(Step::AttachRoot);
-    for (tree, part) in trees.iter().enumerate().skip(1) {
-        builder.push(Step::AttachTree { tree, target: part.target.clone() });
-    }
+    let propagation = propagation_of(spec.linux.rootfs_propagation.as_deref())?;
+    attach_root(builder, request, propagation)?;
     let mut late = Vec::new();
     for mount in &spec.mounts {
         // What is mounted read-only on /sys/fs/cgroup and the like comes where it stands in the list: order is kept.
         mount::steps(builder, mount)?;
-        if mount.destination == "/dev" {
-            devices(builder, spec, &mut late)?;
+        if mount.destination == "/dev" && request.bundle.is_none() {
+            device::bound(builder, spec, &mut late)?;
         }
     }
     for step in late {
         builder.push(step);
     }
-    if spec.process.terminal {
-        builder.push(Step::Terminal { uid: spec.process.user.uid });
+    if request.bundle.is_some() {
+        device::of_bundle(builder, spec, request, new, joins_user(join))?;
     }
-    sysctls(builder, spec, new)?;
+    if spec.process.terminal {
+        let size = spec.process.console_size.map(console_size).transpose()?;
+        builder.push(Step::Terminal { uid: spec.process.user.uid, size });
+    }
+    let paused = [&spec.hooks.prestart, &spec.hooks.create_runtime, &spec.hooks.create_container, &spec.hooks.start_container];
+    if paused.iter().any(|hooks| !hooks.is_empty()) || !spec.linux.net_devices.is_empty() {
+        builder.push(Step::Pause);
+    }
+    for hook in hooks(&spec.hooks.create_container, "creating")? {
+        builder.push(Step::Hook { hook });
+    }
+    sysctls(builder, spec, new, join)?;
     hide(builder, spec);
     if spec.root.readonly {
         builder.push(Step::RootReadOnly);
     }
-    builder.push(Step::Pivot);
-    Ok(())
-}
-
-/// Nodes are bound from the host, never made; links are made.
-fn devices(builder: &mut Builder<'_>, spec: &oci::Spec, late: &mut Vec<Step>) -> Result<(), Error> {
-    for (path, major, minor) in DEVICES {
-        let number = Some((*major, *minor));
-        let source = builder.source(Source::Device { path: path.into(), character: true, number });
-        builder.push(Step::Attach { source, target: path.into() });
-    }
-    for (path, link) in LINKS {
-        builder.push(Step::Symlink { target: path.into(), link: (*link).to_owned() });
-    }
-    for device in &spec.linux.devices {
-        let character = match device.kind.as_str() {
-            "c" | "u" => true,
-            "b" => false,
-            other => return Err(Error::invalid("devices", format!("unknown type {other:?}"))),
-        };
-        let root = |map: &[oci::IdMapping]| map.iter().find(|one| one.container_id == 0).map_or(0, |one| one.host_id);
-        let owner = (root(&spec.linux.uid_mappings), root(&spec.linux.gid_mappings));
-        let source = builder.source(Source::Node { character, major: device.major, minor: device.minor, owner });
-        late.push(Step::Attach { source, target: device.path.clone().into() });
+    builder.push(if request.no_pivot { Step::MoveRoot } else { Step::Pivot });
+    if let Some((propagation, recursive)) = propagation {
+        builder.push(Step::RootPropagation { propagation, recursive });
     }
     Ok(())
 }
 
-fn sysctls(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind]) -> Result<(), Error> {
+fn attach_root(
+    builder: &mut Builder<'_>,
+    request: &Request<'_>,
+    propagation: Option<(&'static str, bool)>,
+) -> Result<(), Error> {
+    match (request.bundle, request.trees.is_empty()) {
+        (Some(bundle), true) => {
+            if builder.root.is_empty() || builder.root.contains('\0') {
+                return Err(Error::invalid("root.path", "it is empty"));
+            }
+            // A shared root would send what is mounted inside to the host: it starts as a slave and is shared later.
+            let cut = match propagation {
+                Some((to @ ("private" | "unbindable"), _)) => to,
+                _ => "slave",
+            };
+            builder.push(Step::CutMounts { propagation: if cut == "unbindable" { "private" } else { cut } });
+            let source = builder.source(Source::Bind {
+                path: bundle.join(&builder.root),
+                recursive: true,
+                set: 0,
+                clear: 0,
+                set_below: 0,
+                clear_below: 0,
+                idmap: Idmap::None,
+                propagation: if cut == "slave" { "slave" } else { "private" },
+                propagate_below: true,
+                copy_link: false,
+            });
+            builder.push(Step::AttachRootSource { source });
+        }
+        (None, false) => {
+            builder.push(Step::CutMounts { propagation: "private" });
+            builder.push(Step::AttachRoot);
+            for (tree, part) in request.trees.iter().enumerate().skip(1) {
+                builder.push(Step::AttachTree { tree, target: part.target.clone() });
+            }
+        }
+        _ => return Err(Error::invalid("root", "there is none")),
+    }
+    Ok(())
+}
+
+fn propagation_of(word: Option<&str>) -> Result<Option<(&'static str, bool)>, Error> {
+    let found = match word {
+        None | Some("") => return Ok(None),
+        Some(word) => mount::propagation(word),
+    };
+    found.map(Some).ok_or_else(|| Error::invalid("rootfsPropagation", format!("unknown value {word:?}")))
+}
+
+pub(crate) fn console_size(size: oci::ConsoleSize) -> Result<(u16, u16), Error> {
+    let side = |value: u64| {
+        u16::try_from(value).map_err(|_| Error::invalid("process.consoleSize", format!("{value} is too large")))
+    };
+    Ok((side(size.height)?, side(size.width)?))
+}
+
+/// Hooks that the child runs.
+pub(crate) fn hooks(list: &[oci::Hook], status: &'static str) -> Result<Vec<Hook>, Error> {
+    list.iter()
+        .map(|hook| {
+            if !hook.path.starts_with('/') || hook.path.contains('\0') {
+                return Err(Error::invalid("hooks", format!("{:?} is not an absolute path", hook.path)));
+            }
+            let timeout = match hook.timeout {
+                None => 0,
+                Some(seconds) if seconds > 0 => u64::try_from(seconds).unwrap_or(u64::MAX).saturating_mul(1000),
+                Some(_) => return Err(Error::invalid("hooks", "a timeout is not above 0")),
+            };
+            let mut arguments = hook.args.clone();
+            if arguments.is_empty() {
+                arguments.push(hook.path.clone());
+            }
+            Ok(Hook { path: hook.path.clone(), arguments, environment: hook.env.clone(), timeout_ms: timeout, status })
+        })
+        .collect()
+}
+
+fn sysctls(
+    builder: &mut Builder<'_>,
+    spec: &oci::Spec,
+    new: &[NamespaceKind],
+    join: &[Join],
+) -> Result<(), Error> {
+    if !spec.linux.sysctl.is_empty() && !spec.mounts.iter().any(|mount| mount.destination == "/proc") {
+        return Err(Error::invalid("sysctl", "it needs a mount on /proc"));
+    }
     for (name, value) in &spec.linux.sysctl {
-        let Some(kind) = sysctl_namespace(name) else {
+        let dotted = if name.contains('/') { name.replace('.', "\u{0}").replace('/', ".").replace('\u{0}', "/") } else { name.clone() };
+        let Some(kind) = sysctl_namespace(&dotted) else {
             return Err(Error::invalid(
                 format!("sysctl {name:?}"),
                 "it is not of a namespace: it would change the host",
             ));
         };
-        if !new.contains(&kind) {
+        if !new.contains(&kind) && !join.iter().any(|one| one.kind == kind) {
             return Err(Error::invalid(format!("sysctl {name:?}"), format!("it needs a {kind} namespace of its own")));
         }
-        if value.contains(['\0', '\n']) || name.split('.').any(|part| part.is_empty() || part.contains('/')) {
+        // Either `net.ipv4.x` or `net/ipv4/x`, where a dot is part of a name.
+        let file = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        if value.contains(['\0', '\n']) || file.contains('\0') || file.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(Error::invalid(format!("sysctl {name:?}"), "malformed"));
         }
-        builder.push(Step::Sysctl { file: name.replace('.', "/").into(), value: value.clone() });
+        builder.push(Step::Sysctl { file: file.into(), value: value.clone() });
     }
     Ok(())
 }

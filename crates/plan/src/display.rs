@@ -5,7 +5,7 @@ use std::fmt;
 
 use kernel::types::attr;
 
-use crate::step::{Plan, Source, Step};
+use crate::step::{Idmap, Plan, Source, Step};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,6 +33,9 @@ impl fmt::Display for Plan {
                 Step::Attach { source, target } => {
                     let source = self.sources.get(*source);
                     writeln!(f, "{index:3}  attach {} on {}", Told(source), target.display())?;
+                }
+                Step::AttachRootSource { source } => {
+                    writeln!(f, "{index:3}  attach {} as the root", Told(self.sources.get(*source)))?;
                 }
                 step => writeln!(f, "{index:3}  {step}")?,
             }
@@ -65,9 +68,12 @@ struct Told<'a>(Option<&'a Source>);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(Source::Bind { path, set, idmap, .. }) => {
-                let shifted = if *idmap { " with shifted ids" } else { "" };
-                write!(f, "{}{}{shifted}", path.display(), Attributes(*set))
+            Some(Source::Bind { path, set, set_below, idmap, .. }) => {
+                let shifted = if *idmap == Idmap::None { "" } else { " with shifted ids" };
+                write!(f, "{}{}{shifted}", path.display(), Attributes(*set | *set_below))
+            }
+            Some(Source::CopyUp { path, attributes, .. }) => {
+                write!(f, "tmpfs with a copy of {}{}", path.display(), Attributes(*attributes))
             }
             Some(Source::Device { path, .. }) => write!(f, "device {}", path.display()),
             Some(Source::Node { character, major, minor, .. }) => {
@@ -112,7 +118,24 @@ impl fmt::Display for Step {
             Self::Hostname { name } => write!(f, "set host name {name}"),
             Self::Domainname { name } => write!(f, "set domain name {name}"),
             Self::LoopbackUp => f.write_str("bring up the loopback device"),
-            Self::PrivateMounts => f.write_str("make mounts private"),
+            Self::CutMounts { propagation } => write!(f, "make mounts {propagation}"),
+            Self::AttachRootSource { .. } => f.write_str("attach the root file system"),
+            Self::Remount { target, set, .. } => write!(f, "remount {}{}", target.display(), Attributes(*set)),
+            Self::Node { target, mode, major, minor, .. } => {
+                write!(f, "make node {} {major}:{minor} mode {:o}", target.display(), mode & 0o7777)
+            }
+            Self::Pause => f.write_str("wait for the launcher"),
+            Self::Hook { hook } => write!(f, "run hook {}", hook.path),
+            Self::Look { candidates } => write!(f, "look for {}", candidates.join(" or ")),
+            Self::Park => f.write_str("wait for start"),
+            Self::Scheduler { scheduler } => write!(f, "set scheduling policy {}", scheduler.policy),
+            Self::IoPriority { value } => write!(f, "set I/O priority {}.{}", value >> 13, value & 0x1fff),
+            Self::Affinity { processors } => write!(f, "run on processors {}", join(processors)),
+            Self::Personality { value } => write!(f, "set personality {value:#x}"),
+            Self::MemoryPolicy { mode, nodes } => write!(f, "take memory by policy {mode:#x} from nodes {}", join(nodes)),
+            Self::MoveRoot => f.write_str("move the root over the old one"),
+            Self::RootPropagation { propagation, .. } => write!(f, "make the root {propagation}"),
+            Self::CloseOnExec { first } => write!(f, "close descriptors from {first} on at execve"),
             Self::AttachRoot => f.write_str("attach the root file system"),
             Self::AttachTree { target, .. } => write!(f, "attach tree {}", target.display()),
             Self::Mount { target, kind, parameters, attributes, .. } => {
@@ -134,7 +157,7 @@ impl fmt::Display for Step {
             Self::BoundingSet { keep } => {
                 write!(f, "keep capabilities {}", join(&keep.names().collect::<Vec<_>>()))
             }
-            Self::Identity { uid, gid, groups, umask } => {
+            Self::Identity { uid, gid, groups, umask, .. } => {
                 write!(f, "become user {uid} group {gid} groups [{}] umask {umask:03o}", join(groups))
             }
             Self::Capabilities { effective, .. } => {

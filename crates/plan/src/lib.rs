@@ -2,17 +2,22 @@
 //! From a specification and the host's facts to the exact steps that start a container; pure: no I/O, no clock, no chance.
 
 mod compile;
+mod device;
 mod display;
 mod mount;
+mod limits;
 mod process;
+mod schedule;
 pub mod seccomp;
 mod step;
 
-pub use compile::{compile, settings};
+pub use compile::{Request, compile, mounts, settings};
 pub use mount::{MountOptions, parse_options};
-pub use process::{capability_set, joining, limit_number};
+pub use process::{capability_set, filter, joining, limit_number};
+pub use schedule::list as numbers;
 pub use step::{
-    Cgroup, DeviceRule, Facts, Join, Joining, Limit, Map, Plan, Program, Setting, Source, Step, TimeOffset, Tree,
+    Cgroup, DeviceRule, Facts, Hook, Idmap, Join, Joining, Limit, Listener, Map, Plan, Program, Scheduler, Setting, Source,
+    Step, TimeOffset, Tree,
 };
 
 /// Why no plan can be made.

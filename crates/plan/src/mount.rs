@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Mount options as the runtime specification writes them, and the steps that a mount becomes.
 
+use std::path::{Path, PathBuf};
+
 use kernel::types::attr;
 use spec::oci;
 
 use crate::Error;
-use crate::compile::Builder;
-use crate::step::{Source, Step};
+use crate::compile::{Builder, maps};
+use crate::step::{Idmap, Source, Step};
 
 /// What a list of options means.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,14 +17,26 @@ pub struct MountOptions {
     pub set: u64,
     /// Attributes to clear.
     pub clear: u64,
+    /// Attributes to set on it and all below it.
+    pub set_below: u64,
+    /// Attributes to clear on it and all below it.
+    pub clear_below: u64,
     /// `bind` or `rbind`.
     pub bind: bool,
     /// With what is mounted below it.
     pub recursive: bool,
-    /// Ids are shifted.
-    pub idmap: bool,
-    /// `private`, `slave` or `shared`.
+    /// Ids are shifted: of it alone, or with all below it.
+    pub idmap: Option<bool>,
+    /// `private`, `slave`, `shared` or `unbindable`.
     pub propagation: Option<&'static str>,
+    /// The propagation is of all below it too.
+    pub propagate_below: bool,
+    /// A new tmpfs starts with what is there.
+    pub copy_up: bool,
+    /// A symbolic link is made again, not followed.
+    pub copy_link: bool,
+    /// What is mounted there already is changed.
+    pub remount: bool,
     /// What goes to the file system itself.
     pub parameters: Vec<String>,
 }
@@ -37,13 +51,33 @@ const FLAGS: &[(&str, u64, u64)] = &[
     ("noexec", attr::NOEXEC, 0),
     ("exec", 0, attr::NOEXEC),
     ("noatime", attr::NOATIME, attr::ATIME_MASK),
+    ("atime", attr::RELATIME, attr::ATIME_MASK),
     ("relatime", attr::RELATIME, attr::ATIME_MASK),
+    ("norelatime", attr::STRICTATIME, attr::ATIME_MASK),
     ("strictatime", attr::STRICTATIME, attr::ATIME_MASK),
+    ("nostrictatime", attr::RELATIME, attr::ATIME_MASK),
     ("nodiratime", attr::NODIRATIME, 0),
     ("diratime", 0, attr::NODIRATIME),
     ("nosymfollow", attr::NOSYMFOLLOW, 0),
     ("symfollow", 0, attr::NOSYMFOLLOW),
     ("defaults", 0, 0),
+];
+
+/// Options of the file system as such, which the new mount interface takes by these names.
+const SUPER: &[(&str, &str)] = &[
+    ("sync", "sync"),
+    ("async", "async"),
+    ("dirsync", "dirsync"),
+    ("lazytime", "lazytime"),
+    ("nolazytime", "nolazytime"),
+    ("mand", "mand"),
+    ("nomand", ""),
+    ("silent", ""),
+    ("loud", ""),
+    ("iversion", ""),
+    ("noiversion", ""),
+    ("acl", "acl"),
+    ("noacl", "noacl"),
 ];
 
 /// Sorts options into attributes, propagation and parameters; what is unknown goes to the file system, which refuses it
@@ -52,103 +86,226 @@ const FLAGS: &[(&str, u64, u64)] = &[
 pub fn parse_options(options: &[String]) -> MountOptions {
     let mut parsed = MountOptions::default();
     for option in options {
-        if let Some((_, set, clear)) = FLAGS.iter().find(|(name, ..)| name == option) {
+        let known = |name: &str| FLAGS.iter().find(|(flag, ..)| *flag == name);
+        if let Some((_, set, clear)) = known(option) {
             parsed.set = parsed.set & !clear | set;
             parsed.clear = parsed.clear & !set | clear;
             continue;
         }
+        if let Some((_, set, clear)) = option.strip_prefix('r').and_then(known) {
+            parsed.set_below = parsed.set_below & !clear | set;
+            parsed.clear_below = parsed.clear_below & !set | clear;
+            continue;
+        }
+        if let Some((to, recursive)) = propagation(option) {
+            (parsed.propagation, parsed.propagate_below) = (Some(to), recursive);
+            continue;
+        }
         match option.as_str() {
+            "" => {}
             "bind" => parsed.bind = true,
             "rbind" => (parsed.bind, parsed.recursive) = (true, true),
-            "idmap" | "ridmap" => parsed.idmap = true,
-            "private" | "rprivate" => parsed.propagation = Some("private"),
-            "slave" | "rslave" => parsed.propagation = Some("slave"),
-            "shared" | "rshared" => parsed.propagation = Some("shared"),
+            "idmap" => parsed.idmap = Some(false),
+            "ridmap" => parsed.idmap = Some(true),
+            "tmpcopyup" => parsed.copy_up = true,
+            "copy-symlink" => parsed.copy_link = true,
+            "remount" => parsed.remount = true,
             other => parsed.parameters.push(other.to_owned()),
         }
     }
     parsed
 }
 
+/// The propagation that a word names, and whether it is for all below it too.
+pub(crate) fn propagation(word: &str) -> Option<(&'static str, bool)> {
+    const NAMES: [&str; 4] = ["private", "slave", "shared", "unbindable"];
+    let find = |word: &str| NAMES.into_iter().find(|name| *name == word);
+    find(word).map(|name| (name, false)).or_else(|| find(word.strip_prefix('r')?).map(|name| (name, true)))
+}
+
 /// The steps of one mount of the specification.
 pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(), Error> {
-    let options = parse_options(&mount.options);
+    let mut options = parse_options(&mount.options);
     let place = |reason: &str| Error::invalid(format!("mount {:?}", mount.destination), reason);
-    if !mount.destination.starts_with('/') || mount.destination.split('/').any(|part| part == "..") {
-        return Err(place("the destination is not an absolute path without .."));
+    let relative = !mount.destination.starts_with('/');
+    // A bundle of an old version of the specification may leave the first slash out.
+    if relative && (builder.bundle.is_none() || mount.destination.is_empty()) {
+        return Err(place("the destination is not an absolute path"));
     }
-    let target = mount.destination.clone().into();
-    if options.bind || mount.kind == "bind" {
-        if !mount.source.starts_with('/') {
-            return Err(place("the source of a bind mount is not an absolute path"));
-        }
-        if let Some(unknown) = options.parameters.first() {
-            return Err(place(&format!("unknown option {unknown:?}")));
-        }
-        let source = builder.source(Source::Bind {
-            path: mount.source.clone().into(),
-            recursive: options.recursive,
-            set: options.set,
-            clear: options.clear,
-            idmap: options.idmap,
-            propagation: options.propagation.unwrap_or("private"),
-        });
-        builder.push(Step::Attach { source, target });
+    if mount.destination.split('/').any(|part| part == "..") || mount.destination.contains('\0') {
+        return Err(place("the destination has .. or a zero byte in it"));
+    }
+    let target: PathBuf = Path::new("/").join(&mount.destination);
+    if options.remount {
+        let (set, clear) = (options.set | options.set_below, options.clear | options.clear_below);
+        builder.push(Step::Remount { target, set, clear });
         return Ok(());
+    }
+    if options.bind || mount.kind == "bind" {
+        return bind(builder, mount, options, target);
+    }
+    if options.idmap.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        return Err(place("ids are shifted of bind mounts only"));
     }
     if mount.kind == "cgroup" || mount.kind == "cgroup2" {
-        cgroup(builder, mount, &options);
-        return Ok(());
+        return cgroup(builder, &target, mount.kind == "cgroup2", &options);
     }
     if mount.kind.is_empty() {
         return Err(place("it has no type"));
     }
+    (options.set, options.clear) = (options.set | options.set_below, options.clear | options.clear_below);
+    if options.copy_up {
+        return copy_up(builder, mount, options, target);
+    }
+    let mut parameters = Vec::with_capacity(options.parameters.len() + 1);
+    if builder.bundle.is_some() && !mount.source.is_empty() {
+        parameters.push(format!("source={}", mount.source));
+    }
+    for option in options.parameters {
+        match SUPER.iter().find(|(name, _)| *name == option) {
+            Some((_, "")) => {}
+            Some((_, name)) => parameters.push((*name).to_owned()),
+            None => parameters.push(option),
+        }
+    }
     builder.push(Step::Mount {
         target,
         kind: mount.kind.clone(),
-        parameters: options.parameters,
+        parameters,
         attributes: options.set,
         strict: mount.kind == "proc" || mount.kind == "sysfs",
+        propagation: options.propagation,
     });
     Ok(())
 }
 
-/// The view of the control groups: one tree on version 2; on version 1 one mount for each hierarchy, on a tmpfs.
-fn cgroup(builder: &mut Builder<'_>, mount: &oci::Mount, options: &MountOptions) {
-    let layout = builder.facts.cgroups.clone();
-    let at = |name: &str| format!("{}/{name}", mount.destination).into();
-    let mounted = |target, kind: &str, parameters: Vec<String>| Step::Mount {
-        target,
-        kind: kind.to_owned(),
-        parameters,
-        attributes: options.set,
-        strict: true,
+fn bind(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, target: PathBuf) -> Result<(), Error> {
+    let place = |reason: &str| Error::invalid(format!("mount {:?}", mount.destination), reason);
+    if let Some(unknown) = options.parameters.iter().find(|option| !SUPER.iter().any(|(name, _)| name == option)) {
+        return Err(place(&format!("unknown option {unknown:?}")));
+    }
+    if mount.source.is_empty() || mount.source.contains('\0') {
+        return Err(place("the source of a bind mount is empty"));
+    }
+    let path = match builder.bundle {
+        Some(bundle) => bundle.join(&mount.source),
+        None if mount.source.starts_with('/') => mount.source.clone().into(),
+        None => return Err(place("the source of a bind mount is not an absolute path")),
     };
-    if layout.legacy.is_empty() {
-        builder.push(mounted(mount.destination.clone().into(), "cgroup2", Vec::new()));
-        return;
+    let own = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
+    if own && (mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty()) {
+        return Err(place("uidMappings and gidMappings go together"));
+    }
+    let idmap = match (own, options.idmap) {
+        (false, None) => Idmap::None,
+        (false, Some(recursive)) => Idmap::Container { recursive },
+        (true, recursive) => Idmap::Own {
+            uids: maps(&mount.uid_mappings),
+            gids: maps(&mount.gid_mappings),
+            recursive: recursive.unwrap_or(false),
+        },
+    };
+    // A bundle's mounts hear of the host's by default, as those of runc do.
+    let default = if builder.bundle.is_some() { "slave" } else { "private" };
+    let source = builder.source(Source::Bind {
+        path,
+        recursive: options.recursive,
+        set: options.set,
+        clear: options.clear,
+        set_below: options.set_below,
+        clear_below: options.clear_below,
+        idmap,
+        propagation: options.propagation.unwrap_or(default),
+        propagate_below: options.propagation.is_none() || options.propagate_below,
+        copy_link: options.copy_link,
+    });
+    builder.push(Step::Attach { source, target });
+    Ok(())
+}
+
+fn copy_up(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, target: PathBuf) -> Result<(), Error> {
+    let place = |reason: &str| Error::invalid(format!("mount {:?}", mount.destination), reason);
+    let (Some(bundle), "tmpfs") = (builder.bundle, mount.kind.as_str()) else {
+        return Err(place("tmpcopyup goes with a tmpfs only"));
+    };
+    let source = builder.source(Source::CopyUp {
+        root: bundle.join(&builder.root),
+        path: target.clone(),
+        parameters: options.parameters,
+        attributes: options.set,
+    });
+    builder.push(Step::Attach { source, target });
+    Ok(())
+}
+
+/// The view of the control groups: one tree on version 2; on version 1 one mount for each hierarchy, on a tmpfs.
+fn cgroup(builder: &mut Builder<'_>, target: &Path, version2: bool, options: &MountOptions) -> Result<(), Error> {
+    let layout = builder.facts.cgroups.clone();
+    if layout.legacy.is_empty() || version2 {
+        let Some(unified) = layout.unified else {
+            return Err(Error::missing(format!("mount {target:?}"), "cgroup of version 2"));
+        };
+        own_or_bound(builder, target.to_owned(), "cgroup2", Vec::new(), unified, options.set);
+        return Ok(());
     }
     builder.push(Step::Mount {
-        target: mount.destination.clone().into(),
+        target: target.to_owned(),
         kind: "tmpfs".to_owned(),
         parameters: vec!["mode=755".to_owned(), "size=64k".to_owned()],
         attributes: options.set & !attr::RDONLY,
         strict: true,
+        propagation: None,
     });
     // Of a hierarchy that it has not joined a container would see the groups of others.
     let joined = |name: &String| kernel::cgroup::joins(name, builder.settings.iter());
-    let hierarchies: Vec<_> = layout.legacy.iter().filter(|one| one.controllers.iter().any(joined)).collect();
+    let hierarchies: Vec<_> =
+        layout.legacy.iter().filter(|one| one.controllers.iter().any(joined)).cloned().collect();
     for hierarchy in hierarchies {
         let name = hierarchy.controllers.join(",");
-        builder.push(mounted(at(&name), "cgroup", hierarchy.controllers.clone()));
+        let place = target.join(&name);
+        own_or_bound(builder, place, "cgroup", hierarchy.controllers.clone(), hierarchy.path.clone(), options.set);
         for controller in hierarchy.controllers.iter().filter(|controller| **controller != name) {
-            builder.push(Step::Symlink { target: at(controller), link: name.clone() });
+            builder.push(Step::Symlink { target: target.join(controller), link: name.clone() });
         }
     }
-    if layout.unified.is_some() {
-        builder.push(mounted(at("unified"), "cgroup2", Vec::new()));
+    if let Some(unified) = layout.unified {
+        own_or_bound(builder, target.join("unified"), "cgroup2", Vec::new(), unified, options.set);
     }
-    builder.push(Step::ReadOnly { targets: vec![mount.destination.clone().into()] });
+    if builder.bundle.is_none() || options.set & attr::RDONLY != 0 {
+        builder.push(Step::ReadOnly { targets: vec![target.to_owned()] });
+    }
+    Ok(())
+}
+
+/// With a view of its own a fresh mount shows it; without, its group's directory is bound from the host.
+fn own_or_bound(
+    builder: &mut Builder<'_>,
+    target: PathBuf,
+    kind: &str,
+    parameters: Vec<String>,
+    hierarchy: PathBuf,
+    set: u64,
+) {
+    if builder.own_groups || builder.bundle.is_none() {
+        let (kind, attributes) = (kind.to_owned(), set);
+        builder.push(Step::Mount { target, kind, parameters, attributes, strict: true, propagation: None });
+        return;
+    }
+    // Version 2 without a cgroup namespace shows the host's tree, in which /proc/self/cgroup says where one is.
+    let path = if kind == "cgroup2" { hierarchy } else { hierarchy.join(&builder.group) };
+    let source = builder.source(Source::Bind {
+        path,
+        recursive: false,
+        set,
+        clear: 0,
+        set_below: 0,
+        clear_below: 0,
+        idmap: Idmap::None,
+        propagation: "slave",
+        propagate_below: true,
+        copy_link: false,
+    });
+    builder.push(Step::Attach { source, target });
 }
 
 #[cfg(test)]

@@ -6,17 +6,26 @@ use kernel::types::{CapabilitySet, SockFilter};
 use spec::oci;
 
 use crate::Error;
-use crate::compile::Builder;
+use crate::compile::{Builder, Request, hooks};
+use crate::schedule;
 use crate::seccomp::{self, Arch};
-use crate::step::{Facts, Joining, Limit, Program, Step};
+use crate::step::{Facts, Joining, Limit, Listener, Program, Step};
 
 /// Needed to install a filter, or to restrict itself, without no_new_privs.
 const CAP_SYS_ADMIN: u32 = 21;
 
-pub(crate) fn steps(builder: &mut Builder<'_>, spec: &oci::Spec, init: bool, own_users: bool) -> Result<(), Error> {
+pub(crate) fn steps(
+    builder: &mut Builder<'_>,
+    spec: &oci::Spec,
+    request: &Request<'_>,
+    own_users: bool,
+) -> Result<(), Error> {
     let process = &spec.process;
     let sets = Sets::of(&process.capabilities)?;
-    let filter = filter(spec)?;
+    let filter = match &request.filter {
+        Some(compiled) => Some(compiled.clone()),
+        None => filter(spec)?,
+    };
     if let Some((file, value)) = label(builder.facts, process)? {
         builder.push(Step::Label { file, value });
     }
@@ -24,18 +33,52 @@ pub(crate) fn steps(builder: &mut Builder<'_>, spec: &oci::Spec, init: bool, own
         return Err(Error::invalid("process.cwd", format!("{:?} is not an absolute path", process.cwd)));
     }
     builder.push(Step::WorkingDirectory { path: process.cwd.clone().into() });
-    if let Some((handled, dev)) = landlock(builder.facts, &sets, own_users) {
+    if request.bundle.is_none()
+        && let Some((handled, dev)) = landlock(builder.facts, &sets, own_users)
+    {
         builder.push(Step::Landlock { handled, dev });
     }
+    // Before the filter, which may not know the call.
+    builder.push(Step::CloseOnExec { first: 3 + request.inherits });
     if let (false, Some(program)) = (process.no_new_privileges, &filter) {
         builder.push(Step::Seccomp { program: program.clone() });
     }
+    confine(builder, process, &sets, request);
+    if request.park {
+        builder.push(Step::Look { candidates: candidates(program(process)?, &process.env) });
+    }
+    let start_hooks = hooks(&spec.hooks.start_container, "created")?;
+    let mut filter = filter.filter(|_| process.no_new_privileges);
+    let listens = filter.as_ref().is_some_and(|filter| filter.listener.is_some());
+    if (start_hooks.is_empty() || listens)
+        && let Some(program) = filter.take()
+    {
+        builder.push(Step::Seccomp { program });
+    }
+    if request.park {
+        builder.push(Step::Park);
+    }
+    for hook in start_hooks {
+        builder.push(Step::Hook { hook });
+    }
+    // Hooks do what a filter may refuse.
+    if let Some(program) = filter {
+        builder.push(Step::Seccomp { program });
+    }
+    if request.init {
+        builder.push(Step::Init);
+    }
+    execute(builder, process)
+}
+
+fn confine(builder: &mut Builder<'_>, process: &oci::Process, sets: &Sets, request: &Request<'_>) {
     builder.push(Step::BoundingSet { keep: sets.bounding });
     builder.push(Step::Identity {
         uid: process.user.uid,
         gid: process.user.gid,
         groups: process.user.additional_gids.clone(),
         umask: process.user.umask.unwrap_or(0o022),
+        keep_groups: request.rootless && process.user.additional_gids.is_empty(),
     });
     builder.push(Step::Capabilities {
         effective: sets.effective,
@@ -43,17 +86,30 @@ pub(crate) fn steps(builder: &mut Builder<'_>, spec: &oci::Spec, init: bool, own
         inheritable: sets.inheritable,
         ambient: sets.ambient,
     });
-    builder.push(Step::DieWithParent);
+    if request.bundle.is_none() {
+        builder.push(Step::DieWithParent);
+    }
     if process.no_new_privileges {
         builder.push(Step::NoNewPrivileges);
-        if let Some(program) = filter {
-            builder.push(Step::Seccomp { program });
-        }
     }
-    if init {
-        builder.push(Step::Init);
+}
+
+/// Scheduling, I/O priority, personality and memory policy: while the process has all rights.
+pub(crate) fn scheduling(builder: &mut Builder<'_>, spec: &oci::Spec) -> Result<(), Error> {
+    if let Some(scheduler) = &spec.process.scheduler {
+        builder.push(Step::Scheduler { scheduler: schedule::scheduler(scheduler)? });
     }
-    execute(builder, process)
+    if let Some(priority) = &spec.process.io_priority {
+        builder.push(Step::IoPriority { value: schedule::io_priority(priority)? });
+    }
+    if let Some(personality) = &spec.linux.personality {
+        builder.push(Step::Personality { value: schedule::personality(personality)? });
+    }
+    if let Some(policy) = &spec.linux.memory_policy {
+        let (mode, nodes) = schedule::memory_policy(policy)?;
+        builder.push(Step::MemoryPolicy { mode, nodes });
+    }
+    Ok(())
 }
 
 /// Without a user namespace of its own nothing else keeps root inside from making device nodes where it can write.
@@ -62,11 +118,12 @@ fn landlock(facts: &Facts, sets: &Sets, own_users: bool) -> Option<(u64, u64)> {
     wanted.then_some((access::MAKE_CHAR | access::MAKE_BLOCK | access::IOCTL_DEV, access::IOCTL_DEV))
 }
 
-/// What a further program gets in a container that runs, the same way as its first one.
+/// What a further program gets in a container that runs, the same way as its first one; `compiled` is the filter, when it
+/// has been compiled before.
 ///
 /// # Errors
 /// Why it can not be.
-pub fn joining(spec: &oci::Spec, facts: &Facts) -> Result<Joining, Error> {
+pub fn joining(spec: &oci::Spec, compiled: Option<Program>, facts: &Facts) -> Result<Joining, Error> {
     let process = &spec.process;
     let sets = Sets::of(&process.capabilities)?;
     let own_users = spec.linux.namespaces.iter().any(|one| one.kind == "user");
@@ -84,13 +141,38 @@ pub fn joining(spec: &oci::Spec, facts: &Facts) -> Result<Joining, Error> {
         groups: process.user.additional_gids.clone(),
         bounding: sets.bounding,
         effective: sets.effective,
+        permitted: sets.permitted,
+        inheritable: sets.inheritable,
+        ambient: sets.ambient,
+        umask: process.user.umask.unwrap_or(0o022),
+        keep_groups: false,
+        inherits: 0,
+        size: process.console_size.map(crate::compile::console_size).transpose()?,
+        oom_score_adj: process.oom_score_adj,
+        scheduler: process.scheduler.as_ref().map(schedule::scheduler).transpose()?,
+        io_priority: process.io_priority.as_ref().map(schedule::io_priority).transpose()?,
+        personality: spec.linux.personality.as_ref().map(schedule::personality).transpose()?,
+        memory_policy: spec.linux.memory_policy.as_ref().map(schedule::memory_policy).transpose()?,
+        affinity_before: affinity(process, |affinity| affinity.initial.as_ref())?,
+        affinity_after: affinity(process, |affinity| affinity.last.as_ref())?,
         no_new_privileges: process.no_new_privileges,
-        filter: filter(spec)?,
+        filter: match compiled {
+            Some(compiled) => Some(compiled),
+            None => filter(spec)?,
+        },
         label: label(facts, process)?,
         landlock: landlock(facts, &sets, own_users),
         tty: process.terminal,
         limits: limits(&process.rlimits)?,
     })
+}
+
+fn affinity<'a>(
+    process: &'a oci::Process,
+    part: impl Fn(&'a oci::CpuAffinity) -> Option<&'a String>,
+) -> Result<Option<Vec<u32>>, Error> {
+    let text = process.exec_cpu_affinity.as_ref().and_then(part).filter(|text| !text.is_empty());
+    text.map(|text| schedule::list("process.execCPUAffinity", text)).transpose()
 }
 
 struct Sets {
@@ -132,20 +214,31 @@ pub fn capability_set(names: &[String]) -> Result<CapabilitySet, Error> {
         .map_err(|name| Error::invalid("capabilities", format!("there is no {name}")))
 }
 
-fn filter(spec: &oci::Spec) -> Result<Option<Program>, Error> {
+/// The filter that the specification asks for, compiled.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn filter(spec: &oci::Spec) -> Result<Option<Program>, Error> {
     let Some(profile) = &spec.linux.seccomp else { return Ok(None) };
-    let compiled = seccomp::compile(profile, Arch::native())?;
+    let profile = profile.parse().map_err(|error| Error::invalid("linux.seccomp", error.to_string()))?;
+    let compiled = seccomp::compile(&profile, Arch::native())?;
     let instructions = compiled
         .instructions
         .iter()
         .map(|one| SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k })
         .collect();
-    Ok(Some(Program { flags: compiled.flags, instructions }))
+    let notifies = profile.syscalls.iter().any(|rule| rule.action == oci::seccomp::Action::Notify);
+    let listener = profile.listener_path.filter(|_| notifies).map(|path| Listener {
+        path: path.into(),
+        metadata: profile.listener_metadata.unwrap_or_default(),
+    });
+    Ok(Some(Program { flags: compiled.flags, listener, instructions }))
 }
 
 /// The file below `/proc/self/attr` and what is written to it before execve.
 fn label(facts: &Facts, process: &oci::Process) -> Result<Option<(&'static str, String)>, Error> {
-    match (&process.apparmor_profile, &process.selinux_label) {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    match (&given(&process.apparmor_profile), &given(&process.selinux_label)) {
         (Some(profile), _) if !facts.apparmor => {
             Err(Error::missing(format!("AppArmor profile {profile:?}"), "active AppArmor"))
         }
@@ -161,6 +254,9 @@ fn label(facts: &Facts, process: &oci::Process) -> Result<Option<(&'static str, 
 fn program(process: &oci::Process) -> Result<&str, Error> {
     let program = process.args.first().filter(|program| !program.is_empty());
     let program = program.ok_or_else(|| Error::invalid("process.args", "there is no program"))?;
+    if process.env.iter().any(|variable| variable.starts_with('=')) {
+        return Err(Error::invalid("process.env", "a variable has no name"));
+    }
     if process.args.iter().chain(&process.env).any(|text| text.contains('\0')) {
         return Err(Error::invalid("process", "an argument or variable has a zero byte"));
     }
@@ -193,7 +289,14 @@ pub(crate) fn candidates(program: &str, environment: &[String]) -> Vec<String> {
 
 pub(crate) fn limits(list: &[oci::Rlimit]) -> Result<Vec<Limit>, Error> {
     list.iter()
-        .map(|one| {
+        .enumerate()
+        .map(|(at, one)| {
+            if list.iter().take(at).any(|other| other.kind == one.kind) {
+                return Err(Error::invalid("rlimits", format!("{} is there twice", one.kind)));
+            }
+            if one.soft > one.hard {
+                return Err(Error::invalid("rlimits", format!("{}: the soft limit is above the hard one", one.kind)));
+            }
             let name = one.kind.strip_prefix("RLIMIT_").unwrap_or(&one.kind).to_ascii_lowercase();
             let resource =
                 limit_number(&name).ok_or_else(|| Error::invalid("rlimits", format!("there is no {name:?}")))?;

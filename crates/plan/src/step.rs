@@ -60,6 +60,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// What the child does, in order.
     pub steps: Vec<Step>,
+    /// Network devices of the host that move in: name there, name inside.
+    pub net_devices: Vec<(String, String)>,
     /// Standard streams are a terminal.
     pub terminal: bool,
     /// Who owns the standard streams, as the host sees it.
@@ -87,6 +89,34 @@ pub struct Joining {
     pub bounding: CapabilitySet,
     /// What counts.
     pub effective: CapabilitySet,
+    /// What can be made to count.
+    pub permitted: CapabilitySet,
+    /// What execve may keep.
+    pub inheritable: CapabilitySet,
+    /// What execve keeps.
+    pub ambient: CapabilitySet,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// The supplementary groups stay as they are.
+    pub keep_groups: bool,
+    /// Descriptors from 3 on that it inherits.
+    pub inherits: u32,
+    /// Lines and columns of the terminal.
+    pub size: Option<(u16, u16)>,
+    /// Score adjustment of the out-of-memory killer.
+    pub oom_score_adj: Option<i32>,
+    /// How it is scheduled.
+    pub scheduler: Option<Scheduler>,
+    /// Class and priority of its I/O.
+    pub io_priority: Option<u32>,
+    /// As personality(2) takes it.
+    pub personality: Option<u32>,
+    /// Mode and nodes, as set_mempolicy(2) takes them.
+    pub memory_policy: Option<(u32, Vec<u32>)>,
+    /// Its processors before it is in the control group.
+    pub affinity_before: Option<Vec<u32>>,
+    /// Its processors from then on.
+    pub affinity_after: Option<Vec<u32>>,
     /// No execve gains rights.
     pub no_new_privileges: bool,
     /// The system call filter.
@@ -127,6 +157,8 @@ pub struct Map {
 pub struct Cgroup {
     /// Its name in every hierarchy.
     pub name: String,
+    /// Somebody else makes it when the process is there: until then that waits.
+    pub later: bool,
     /// Control files, in order.
     pub settings: Vec<Setting>,
     /// Device rules, where a program has to enforce them.
@@ -185,10 +217,29 @@ pub enum Source {
         set: u64,
         /// Attributes to clear.
         clear: u64,
-        /// Ids are shifted by the container's map.
-        idmap: bool,
-        /// `private`, `slave` or `shared`.
+        /// Attributes to set on it and all below it.
+        set_below: u64,
+        /// Attributes to clear on it and all below it.
+        clear_below: u64,
+        /// How ids are shifted.
+        idmap: Idmap,
+        /// `private`, `slave`, `shared` or `unbindable`.
         propagation: &'static str,
+        /// The same for all below it; else for it alone.
+        propagate_below: bool,
+        /// A symbolic link of the host is made again inside, not followed.
+        copy_link: bool,
+    },
+    /// A new tmpfs with a copy of what the root file system has at that place.
+    CopyUp {
+        /// The root file system.
+        root: PathBuf,
+        /// The place, inside.
+        path: PathBuf,
+        /// Parameters of the tmpfs.
+        parameters: Vec<String>,
+        /// Its attributes.
+        attributes: u64,
     },
     /// A device node made for this: what the host calls it does not matter.
     Node {
@@ -212,6 +263,63 @@ pub enum Source {
     },
 }
 
+/// How the ids of a mount are shifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idmap {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the container's map.
+    Container {
+        /// With all below it.
+        recursive: bool,
+    },
+    /// By its own.
+    Own {
+        /// User ids.
+        uids: Vec<Map>,
+        /// Group ids.
+        gids: Vec<Map>,
+        /// With all below it.
+        recursive: bool,
+    },
+}
+
+/// A program that runs at a certain moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// Its path.
+    pub path: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// `NAME=value`.
+    pub environment: Vec<String>,
+    /// Milliseconds that it has; 0 for all the time.
+    pub timeout_ms: u64,
+    /// Which state it is told: `creating` or `created`.
+    pub status: &'static str,
+}
+
+/// The parameters of sched_setattr(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scheduler {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// -20 to 19.
+    pub nice: i32,
+    /// 1 to 99 for the real-time policies.
+    pub priority: u32,
+    /// Nanoseconds.
+    pub runtime: u64,
+    /// Nanoseconds.
+    pub deadline: u64,
+    /// Nanoseconds.
+    pub period: u64,
+}
+
 /// Offset of a clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TimeOffset {
@@ -228,9 +336,21 @@ pub struct TimeOffset {
 pub struct Program {
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u32,
+    /// Who decides on what the filter does not, if there is somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
     /// Its instructions.
     #[serde(serialize_with = "instructions")]
     pub instructions: Vec<SockFilter>,
+}
+
+/// Who is told of system calls that a filter leaves to a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Its socket.
+    pub path: PathBuf,
+    /// What it is told with the descriptor.
+    pub metadata: String,
 }
 
 /// One thing that the child does.
@@ -264,10 +384,18 @@ pub enum Step {
     },
     /// Brings the loopback device up.
     LoopbackUp,
-    /// Cuts its mounts off from the host's.
-    PrivateMounts,
+    /// Cuts its mounts off from the host's: `private` both ways, `slave` still hears of them.
+    CutMounts {
+        /// `private`, `slave` or `shared`.
+        propagation: &'static str,
+    },
     /// Attaches the root and stands in it.
     AttachRoot,
+    /// Attaches a mount that was made outside as the root, and stands in it.
+    AttachRootSource {
+        /// The index of the source.
+        source: usize,
+    },
     /// Attaches a further part of the root file system.
     AttachTree {
         /// Its index.
@@ -287,6 +415,33 @@ pub enum Step {
         attributes: u64,
         /// The place must not be reached through a symbolic link.
         strict: bool,
+        /// How it propagates, when that was said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        propagation: Option<&'static str>,
+    },
+    /// Changes the attributes of what is mounted there.
+    Remount {
+        /// Where.
+        target: PathBuf,
+        /// Attributes to set.
+        set: u64,
+        /// Attributes to clear.
+        clear: u64,
+    },
+    /// Makes a device node or FIFO.
+    Node {
+        /// Where.
+        target: PathBuf,
+        /// Its type and mode.
+        mode: u32,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+        /// Owner inside.
+        uid: u32,
+        /// Group inside.
+        gid: u32,
     },
     /// Attaches a mount that was made outside.
     Attach {
@@ -313,6 +468,50 @@ pub enum Step {
     Terminal {
         /// The user that owns it.
         uid: u32,
+        /// Lines and columns.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<(u16, u16)>,
+    },
+    /// Waits until the launcher has run hooks of the host, or has moved network devices.
+    Pause,
+    /// Runs a hook.
+    Hook {
+        /// The hook.
+        hook: Hook,
+    },
+    /// Looks for the program, so that one that is not there is told before `start`.
+    Look {
+        /// The paths to try, in order.
+        candidates: Vec<String>,
+    },
+    /// Everything but the program is done: waits for `start`.
+    Park,
+    /// Sets how it is scheduled.
+    Scheduler {
+        /// The parameters.
+        scheduler: Scheduler,
+    },
+    /// Sets how its I/O is scheduled.
+    IoPriority {
+        /// Class and priority, as ioprio_set(2) takes them.
+        value: u32,
+    },
+    /// Sets which processors it runs on.
+    Affinity {
+        /// The processors.
+        processors: Vec<u32>,
+    },
+    /// Sets how the kernel behaves towards it.
+    Personality {
+        /// As personality(2) takes it.
+        value: u32,
+    },
+    /// Sets where its memory comes from.
+    MemoryPolicy {
+        /// Mode and flags, as set_mempolicy(2) takes them.
+        mode: u32,
+        /// The memory nodes.
+        nodes: Vec<u32>,
     },
     /// Writes a kernel parameter.
     Sysctl {
@@ -335,6 +534,15 @@ pub enum Step {
     RootReadOnly,
     /// Makes the root the root, and the host's unreachable.
     Pivot,
+    /// The same without pivot_root(2), for a host that runs from an initramfs.
+    MoveRoot,
+    /// How the root propagates from now on.
+    RootPropagation {
+        /// `private`, `slave`, `shared` or `unbindable`.
+        propagation: &'static str,
+        /// With all below it.
+        recursive: bool,
+    },
     /// Stands in this directory, made when it is missing.
     WorkingDirectory {
         /// Its path.
@@ -354,6 +562,11 @@ pub enum Step {
         /// Those that are kept below `/dev`.
         dev: u64,
     },
+    /// Closes every descriptor from this one on at the next execve.
+    CloseOnExec {
+        /// The first.
+        first: u32,
+    },
     /// Limits what can ever be had.
     BoundingSet {
         /// What is kept.
@@ -370,6 +583,8 @@ pub enum Step {
         groups: Vec<u32>,
         /// File mode creation mask.
         umask: u32,
+        /// The supplementary groups stay as they are: this user may not change them.
+        keep_groups: bool,
     },
     /// Sets the capabilities.
     Capabilities {

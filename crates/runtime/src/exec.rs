@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs a further program in a container: joins exactly its namespaces, groups, users, rights and filter.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use kernel::cgroup::Group;
-use kernel::process::{self, Exit, Forked};
-use kernel::types::{CapabilitySet, NamespaceKind};
+use kernel::process::{self, Exit};
+use kernel::types::NamespaceKind;
 use kernel::{Errno, Error, Result};
-use plan::{Joining as Exec, Program};
+use plan::Joining as Exec;
+use stub::wire::{NONE, code};
 
-use crate::launch::{Failure, FailureKind, exec_kind};
+use crate::launch::{Failure, exec_kind};
+use crate::program::{self, Writer, option};
 
 /// A program that was started in a container.
 #[derive(Debug)]
@@ -43,8 +44,18 @@ impl Joined {
     }
 }
 
-/// Starts the program in the container whose first process is `init`, with this process's standard streams (or
-/// `streams`), or with a terminal of the container.
+/// Where a further program comes from and goes to.
+#[derive(Default)]
+pub struct Ends {
+    /// Standard streams; ours without them.
+    pub streams: Option<[OwnedFd; 3]>,
+    /// The socket that gets the terminal's master, when it is not us.
+    pub console: Option<OwnedFd>,
+    /// Who is told of system calls that the filter leaves to a listener: its socket, and what it is told.
+    pub listener: Option<(std::path::PathBuf, String)>,
+}
+
+/// Starts the program in the container whose first process is `init`, with a terminal of the container if it wants one.
 ///
 /// # Errors
 /// The step that failed, and why.
@@ -52,152 +63,171 @@ pub fn join(
     exec: &Exec,
     init: &OwnedFd,
     init_pid: i32,
-    group: &Group,
-    streams: Option<[OwnedFd; 3]>,
+    group: Option<&Group>,
+    ends: Ends,
 ) -> std::result::Result<Joined, Failure> {
-    let kinds = differing(init_pid)?;
-    let (entry, groups) = (group.entry()?, group.join_files()?);
+    let kinds = joined_kinds(init_pid)?;
+    let entry = group.map(Group::entry).transpose()?.flatten();
+    let groups = group.map(Group::join_files).transpose()?.unwrap_or_default();
     let (ours, theirs) = kernel::socket::pair()?;
-    let helper = match process::clone(0, entry.as_ref().map(AsFd::as_fd))? {
-        Forked::Parent(helper) => helper,
-        Forked::Child => {
-            drop(ours);
-            let result = enter(exec, init, kinds, &groups, &theirs, streams);
-            process::exit_now(i32::from(result.is_err()));
+    let proc = exec.label.as_ref().map(|_| kernel::root::open_directory_path(Path::new("/proc"))).transpose()?;
+    let given = Given { init, kinds, groups: &groups, channel: &theirs, proc: proc.as_ref(), ends: &ends };
+    let (bytes, fds) = write(exec, &given).finish();
+    let helper = match crate::launch::spawn_stub(&bytes, &fds, 0, entry.as_ref().map(AsFd::as_fd)) {
+        // A group of version 2 whose own processes are all in groups below it takes no other: beside the first one.
+        Err(error) if entry.is_some() && (error.is(Errno::BUSY) || error.is(Errno::OPNOTSUPP)) => {
+            let beside = kernel::cgroup::unified_of(init_pid)?;
+            crate::launch::spawn_stub(&bytes, &fds, 0, beside.as_ref().map(AsFd::as_fd))?
         }
+        other => other?,
     };
-    drop((theirs, streams));
-    let outcome = listen(&ours, exec);
+    drop(fds);
+    drop(theirs);
+    let outcome = listen(&ours, exec, &ends);
     process::wait(&helper.pidfd)?;
     outcome
 }
 
-/// The namespaces of the container that are not ours: joining one's own user namespace is refused.
-fn differing(init_pid: i32) -> Result<u64> {
-    let mut flags = 0;
-    for kind in NamespaceKind::ALL {
-        let theirs = kernel::namespace::id(kernel::namespace::open_of(init_pid, kind)?)?;
-        let own = kernel::namespace::id(kernel::namespace::open_of(process::id(), kind)?)?;
-        if theirs != own {
-            flags |= kind.flag();
-        }
-    }
-    Ok(flags)
+/// The namespaces that are joined: all, but for a user namespace that is our own, which is refused.
+fn joined_kinds(init_pid: i32) -> Result<u64> {
+    let users = NamespaceKind::User;
+    let same = kernel::namespace::is_same(init_pid, users)?;
+    let all = NamespaceKind::ALL.iter().filter(|kind| !same || **kind != users);
+    Ok(all.fold(0, |flags, kind| flags | kind.flag()))
 }
 
-/// The helper: joins, then makes the program as a child of the caller, inside the process namespace.
-fn enter(
-    exec: &Exec,
-    init: &OwnedFd,
+struct Given<'fd> {
+    init: &'fd OwnedFd,
     kinds: u64,
-    groups: &[OwnedFd],
-    channel: &OwnedFd,
-    streams: Option<[OwnedFd; 3]>,
-) -> Result<()> {
-    let joined = process::set_undumpable()
-        .and_then(|()| groups.iter().try_for_each(|group| kernel::event::write(group, b"0").map(drop)))
-        .and_then(|()| kernel::namespace::join(init, kinds))
-        .and_then(|()| process::clone_sibling(0));
-    match joined {
-        Ok(Forked::Child) => {
-            let error = match program(exec, channel, streams) {
-                Ok(never) => match never {},
-                Err(error) => error,
-            };
-            report(channel, &error);
-            process::exit_now(125)
-        }
-        Ok(Forked::Parent(child)) => {
-            kernel::socket::send(channel, &[b"P", &child.pid.to_le_bytes()], &[child.pidfd.as_fd()])
-        }
-        Err(error) => {
-            report(channel, &error);
-            Err(error)
-        }
+    groups: &'fd [OwnedFd],
+    channel: &'fd OwnedFd,
+    proc: Option<&'fd OwnedFd>,
+    ends: &'fd Ends,
+}
+
+/// The program: joins, then makes the program as a child of ours, inside the process namespace.
+fn write<'fd>(exec: &Exec, given: &Given<'fd>) -> Writer<'fd> {
+    let mut to = Writer::new(given.channel.as_fd());
+    to.push(code::SIGNALS, &[]);
+    if let Some(score) = exec.oom_score_adj {
+        let text = score.to_string();
+        let (path, bytes) = (to.text("/proc/self/oom_score_adj"), to.bytes(text.as_bytes()));
+        to.push(code::WRITE_FILE, &[path, bytes, text.len() as u64]);
     }
-}
-
-fn report(channel: &OwnedFd, error: &Error) {
-    let kind = if error.call.starts_with("execve") { exec_kind(error.errno) as u8 } else { FailureKind::Own as u8 };
-    // When the caller is gone there is nobody left to tell.
-    kernel::socket::send(channel, &[&[b'E', kind], error.to_string().as_bytes()], &[]).ok();
-}
-
-fn program(exec: &Exec, channel: &OwnedFd, streams: Option<[OwnedFd; 3]>) -> Result<std::convert::Infallible> {
-    kernel::signal::reset()?;
-    process::new_session()?;
+    to.push(code::PRCTL, &[option::DUMPABLE, 0]);
+    if let Some(processors) = &exec.affinity_before {
+        program::affinity(&mut to, processors);
+    }
+    let zero = to.bytes(b"0");
+    for group in given.groups {
+        let slot = to.slot(group.as_fd());
+        to.push(code::WRITE, &[slot, zero, 1]);
+    }
+    if let Some(processors) = &exec.affinity_after {
+        program::affinity(&mut to, processors);
+    }
+    scheduling(exec, &mut to);
     for limit in &exec.limits {
-        // Above what this session may give it stays as it is, as at the start of the container.
-        process::set_limit(0, limit.resource, limit.soft, limit.hard).ok();
+        to.push(code::LIMIT, &[limit.resource.into(), limit.soft, limit.hard]);
     }
-    process::set_groups(&[])?;
-    process::set_ids(0, 0)?;
+    let init = to.slot(given.init.as_fd());
+    to.push(code::JOIN, &[init, given.kinds]);
+    to.push_with(code::CLONE, 1, &[0]);
+    to.push(code::SESSION, &[]);
+    to.push_with(code::IDENTITY, exec.keep_groups.into(), &[0, 0, 0, 0]);
+    to.push(code::ROOT, &[NONE, 0]);
+    streams(exec, given, &mut to);
+    let workdir = to.path(&exec.workdir);
+    to.push(code::DIRECTORY, &[workdir]);
+    confine(exec, given, &mut to);
+    let lists = [to.list(&exec.candidates), to.list(&exec.arguments), to.list(&exec.environment)];
+    to.push(code::EXECUTE, &lists);
+    to
+}
+
+fn scheduling(exec: &Exec, to: &mut Writer<'_>) {
+    if let Some(scheduler) = &exec.scheduler {
+        program::schedule(to, scheduler);
+    }
+    if let Some(value) = exec.io_priority {
+        to.push(code::IO_PRIORITY, &[value.into()]);
+    }
+    if let Some(value) = exec.personality {
+        to.push(code::PERSONALITY, &[value.into()]);
+    }
+    if let Some((mode, nodes)) = &exec.memory_policy {
+        program::memory_policy(to, *mode, nodes);
+    }
+}
+
+fn streams<'fd>(exec: &Exec, given: &Given<'fd>, to: &mut Writer<'fd>) {
     if exec.tty {
-        let pts = kernel::root::open_directory_path(Path::new("/dev/pts"))?;
-        let (master, slave) = kernel::pty::open_pair(pts)?;
-        kernel::root::set_owner(&slave, exec.uid, exec.gid)?;
-        kernel::socket::send(channel, &[b"T"], &[master.as_fd()])?;
-        kernel::pty::set_controlling(&slave)?;
-        (0..3).try_for_each(|number| process::place(&slave, number))?;
-    } else if let Some(streams) = streams {
-        streams.iter().zip(0..).try_for_each(|(stream, number)| process::place(stream, number))?;
+        const TTY_GROUP: u64 = 5;
+        let (pts, path) = (to.empty_slot(), to.text("/dev/pts"));
+        to.push(code::OPEN, &[pts, path]);
+        let size = exec.size.map_or(0, |(rows, columns)| u64::from(rows) | u64::from(columns) << 16);
+        let (socket, named) = match &given.ends.console {
+            Some(console) => (to.slot(console.as_fd()), 2),
+            None => (0, 0),
+        };
+        to.push_with(code::TERMINAL, named, &[pts, exec.uid.into(), TTY_GROUP, size, socket]);
+    } else if let Some(streams) = &given.ends.streams {
+        for (stream, number) in streams.iter().zip(0..) {
+            let slot = to.slot(stream.as_fd());
+            to.push(code::STREAM, &[slot, number]);
+        }
     }
-    let root = kernel::root::open_directory_path(Path::new("/"))?;
-    let workdir = kernel::root::Root::new(root);
-    process::change_directory(workdir.find(&exec.workdir, false)?)?;
-    if process::working_directory()?.first() != Some(&b'/') {
-        return Err(Error::new("chdir(): it is outside of the root", Errno::XDEV));
-    }
-    drop(workdir);
-    confine(exec)?;
-    execute(exec)
 }
 
 /// The same order as at the start of the container.
-fn confine(exec: &Exec) -> Result<()> {
-    process::new_session_keyring().or_else(|error| if error.is(Errno::NOSYS) { Ok(()) } else { Err(error) })?;
-    if let Some((file, value)) = &exec.label {
-        kernel::idmap::write_file(&Path::new("/proc/thread-self/attr").join(file), value.as_bytes())?;
+fn confine<'fd>(exec: &Exec, given: &Given<'fd>, to: &mut Writer<'fd>) {
+    to.push(code::KEYRING, &[]);
+    if let (Some((file, value)), Some(proc)) = (&exec.label, given.proc) {
+        let proc = to.slot(proc.as_fd());
+        program::label(to, proc, file, value);
     }
     if let Some((handled, dev)) = exec.landlock {
-        crate::child::restrict(handled, dev)?;
+        to.push(code::LANDLOCK, &[handled, dev]);
     }
-    let install = |program: &Program| kernel::seccomp::install(&program.instructions, program.flags);
-    if !exec.no_new_privileges {
-        exec.filter.as_ref().map_or(Ok(()), install)?;
+    to.push(code::CLOSE_FROM, &[u64::from(3 + exec.inherits)]);
+    if let (false, Some(filter)) = (exec.no_new_privileges, &exec.filter) {
+        program::seccomp(to, filter);
     }
-    kernel::capability::keep(true)?;
-    kernel::capability::limit_bounding(exec.bounding)?;
-    process::set_umask(0o022);
-    process::set_groups(&exec.groups)?;
-    process::set_ids(exec.uid, exec.gid)?;
-    kernel::capability::set(exec.effective, exec.effective, CapabilitySet::EMPTY)?;
+    to.push(code::BOUNDING, &[exec.bounding.0]);
+    program::identity(to, exec.uid, exec.gid, &exec.groups, exec.umask, exec.keep_groups);
+    let sets = [exec.effective, exec.permitted, exec.inheritable, exec.ambient].map(|set| set.0);
+    to.push(code::CAPABILITIES, &sets);
     if exec.no_new_privileges {
-        process::set_no_new_privileges()?;
-        exec.filter.as_ref().map_or(Ok(()), install)?;
+        to.push(code::PRCTL, &[option::NO_NEW_PRIVILEGES, 1]);
+        if let Some(filter) = &exec.filter {
+            program::seccomp(to, filter);
+        }
     }
-    Ok(())
-}
-
-fn execute(exec: &Exec) -> Result<std::convert::Infallible> {
-    let texts =
-        |list: &[String]| -> Vec<CString> { list.iter().filter_map(|text| CString::new(text.as_str()).ok()).collect() };
-    crate::child::execute_first(&texts(&exec.candidates), &texts(&exec.arguments), &texts(&exec.environment))
 }
 
 /// Hears how it went until the program runs.
-fn listen(channel: &OwnedFd, exec: &Exec) -> std::result::Result<Joined, Failure> {
+fn listen(channel: &OwnedFd, exec: &Exec, ends: &Ends) -> std::result::Result<Joined, Failure> {
     let (mut child, mut terminal) = (None, None);
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; 512];
     loop {
         let (length, mut descriptors) = kernel::socket::receive(channel, &mut buffer)?;
         let message = buffer.get(..length).unwrap_or_default();
         match message.first() {
             None => break,
+            Some(b'W') => {}
             Some(b'T') => terminal = descriptors.pop(),
             Some(b'P') => {
-                let pid = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes);
-                child = descriptors.pop().map(|pidfd| process::Child { pid: pid.unwrap_or(-1), pidfd });
+                let pid = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+                child = Some(process::Child { pid, pidfd: process::open(pid)? });
+            }
+            Some(b'L') => {
+                if let (Some((path, told)), Some(child)) = (&ends.listener, &child) {
+                    let number = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+                    let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
+                    let told = told.replace("\"pid\":0", &format!("\"pid\":{}", child.pid));
+                    kernel::socket::send_to_stream(path, told.as_bytes(), &[listener.as_fd()])?;
+                }
+                kernel::socket::send(channel, &[b"A"], &[])?;
             }
             Some(_) => {
                 if let Some(child) = &child {
@@ -209,21 +239,19 @@ fn listen(channel: &OwnedFd, exec: &Exec) -> std::result::Result<Joined, Failure
     }
     match child {
         Some(child) => Ok(Joined { child, terminal }),
-        None => Err(Error::new("the helper said nothing", Errno::PROTO).into()),
+        None => Err(Error::new("the stub said nothing", Errno::PROTO).into()),
     }
 }
 
+/// `E`, step, errno, call.
 fn failed(message: &[u8], exec: &Exec) -> Failure {
-    let kind = match message.get(1) {
-        Some(1) => FailureKind::NotFound,
-        Some(2) => FailureKind::NotExecutable,
-        _ => FailureKind::Own,
-    };
-    let text = String::from_utf8_lossy(message.get(2..).unwrap_or_default()).into_owned();
+    let failure = crate::launch::parse_report(message, &[]);
+    let errno = message.get(5..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_le_bytes);
+    let errno = Errno::from_raw_os_error(errno.clamp(1, 4095));
     let program = exec.arguments.first().map_or("", String::as_str);
-    let message = match kind {
-        FailureKind::Own => text,
-        _ => format!("run {program:?}: {}", text.rsplit_once("): ").map_or(text.as_str(), |(_, reason)| reason)),
-    };
-    Failure { kind, message }
+    if message.get(9..).is_some_and(|call| call.starts_with(b"execve")) {
+        let message = format!("run {program:?}: {}", kernel::error::describe(errno));
+        return Failure { kind: exec_kind(errno), message };
+    }
+    failure
 }

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The launcher's side: makes the child in its namespaces, gives it what it needs, and hears how it went.
+//! The launcher's side: writes the program, starts the stub in its namespaces, gives it what it needs, and hears how it
+//! went.
 //!
-//! | child says | means |
-//! |---|---|
-//! | `T` + descriptor | the master of the terminal that it opened |
-//! | `P` + pid | (from the one that joined namespaces) the id of the real child |
-//! | `E` step, errno, call | this step failed; it has ended |
-//! | end of file | execve happened: everything went well |
+//! | stub says | means | launcher answers |
+//! |---|---|---|
+//! | `P` + pid | (from the one that joined namespaces, or has made a user namespace) the id of the real child | ids, mounts |
+//! | `S` | it waits before it changes its root | hooks run, network devices move, then `G` |
+//! | `T` + descriptor | the master of the terminal that it opened | |
+//! | `L` + number | its descriptor of a filter's listener | takes a copy, then `A` |
+//! | `W` + resource | a limit that this session may not raise is as high as it goes | |
+//! | `E` step, errno, call | this step failed; it has ended | |
+//! | end of file | execve happened, or it is parked: everything went well | |
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use kernel::cgroup::Group;
-use kernel::process::{self, Forked};
-use kernel::types::{IdRange, NamespaceKind, Propagation};
-use kernel::{Errno, Error, Result, mount};
-use plan::{Plan, Source};
+use kernel::process;
+use kernel::types::{IdRange, NamespaceKind};
+use kernel::{Errno, Error, Result};
+use plan::{Plan, Step};
 
-use crate::child::Child;
-use crate::overlay;
+use crate::program::{self, Given, Made};
+use crate::source;
 
 /// A program that has been started.
 #[derive(Debug)]
@@ -72,65 +76,131 @@ pub(crate) fn exec_kind(errno: Errno) -> FailureKind {
     }
 }
 
-/// What the child tells when a step fails.
-pub(crate) struct Report(Vec<u8>);
-
-impl Report {
-    const LONGEST_CALL: usize = 400;
-
-    pub(crate) fn failed(step: u32, error: &Error) -> Self {
-        let mut message = vec![b'E'];
-        message.extend(step.to_le_bytes());
-        message.extend(error.errno.raw_os_error().to_le_bytes());
-        message.extend(error.call.bytes().take(Self::LONGEST_CALL));
-        Self(message)
-    }
-
-    pub(crate) fn send(&self, channel: impl AsFd) {
-        // When the launcher is gone there is nobody left to tell.
-        kernel::socket::send(channel, &[&self.0], &[]).ok();
-    }
-
-    fn parse(message: &[u8], plan: &Plan) -> Failure {
-        let word = |at: usize| message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 4]);
-        let (step, errno) = (u32::from_le_bytes(word(1)), i32::from_le_bytes(word(5)));
-        let call = String::from_utf8_lossy(message.get(9..).unwrap_or_default()).into_owned();
-        let error = Error::new(call, Errno::from_raw_os_error(errno.clamp(1, 4095)));
-        match plan.steps.get(step as usize) {
-            Some(step @ plan::Step::Execute { .. }) => Failure {
-                kind: exec_kind(error.errno),
-                message: format!("{step}: {}", kernel::error::describe(error.errno)),
-            },
-            Some(step) => Failure { kind: FailureKind::Own, message: format!("{step}: {error}") },
-            None => Failure { kind: FailureKind::Own, message: error.to_string() },
-        }
+/// What the stub tells when a step fails.
+pub(crate) fn parse_report(message: &[u8], steps: &[Step]) -> Failure {
+    let word = |at: usize| message.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 4]);
+    let (step, errno) = (u32::from_le_bytes(word(1)), i32::from_le_bytes(word(5)));
+    let call = String::from_utf8_lossy(message.get(9..).unwrap_or_default()).into_owned();
+    let error = Error::new(call, Errno::from_raw_os_error(errno.clamp(1, 4095)));
+    match steps.get(step as usize) {
+        Some(step @ (Step::Execute { .. } | Step::Look { .. })) => Failure {
+            kind: exec_kind(error.errno),
+            message: format!("{step}: {}", kernel::error::describe(error.errno)),
+        },
+        Some(step) => Failure { kind: FailureKind::Own, message: format!("{step}: {error}") },
+        None => Failure { kind: FailureKind::Own, message: error.to_string() },
     }
 }
 
-/// Starts what the plan says, with these standard streams (none where the plan has a terminal).
+/// What a parked container said when its program could not be run.
+#[must_use]
+pub fn failure_of(message: &[u8]) -> Failure {
+    let mut failure = parse_report(message, &[]);
+    if message.get(9..).is_some_and(|call| call.starts_with(b"execve")) {
+        let errno = message.get(5..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_le_bytes);
+        failure.kind = exec_kind(Errno::from_raw_os_error(errno.clamp(1, 4095)));
+    }
+    failure
+}
+
+/// What the launcher is told besides the plan.
+#[derive(Default)]
+pub struct Orders<'a> {
+    /// Standard streams; none where the plan has a terminal, or when they are ours.
+    pub streams: Option<[OwnedFd; 3]>,
+    /// The socket that gets the terminal's master, when it is not us.
+    pub console: Option<OwnedFd>,
+    /// What a created container waits for, and where it then reports.
+    pub park: Option<[OwnedFd; 2]>,
+    /// The child dies with us.
+    pub dies_with_us: bool,
+    /// Takes part in the launch, when it is somebody else's container too.
+    pub company: Option<&'a mut (dyn Company + 'a)>,
+}
+
+/// Who takes part in a launch.
+pub trait Company {
+    /// The process exists, and has not run anything of the container yet.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn created(&mut self, pid: i32) -> std::result::Result<(), Failure>;
+
+    /// The mounts are made, the root is not yet changed: the moment of hooks of the host.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn paused(&mut self, pid: i32) -> std::result::Result<(), Failure>;
+
+    /// The state, as hooks of the container are told it.
+    fn state(&self, status: &str, pid: i32) -> String;
+
+    /// Writes the maps of a user namespace, when we may not.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn map_ids(&mut self, pid: i32, plan: &Plan) -> std::result::Result<(), Failure>;
+
+    /// Whether a group of version 2 may be entered by clone3(2).
+    fn enters_group(&self) -> bool {
+        true
+    }
+
+    /// Somebody else is to make the control group now, around the process.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn make_group(&mut self, pid: i32) -> std::result::Result<(), Failure>;
+}
+
+/// The stub, which is built with us.
+const STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cella-init"));
+
+/// Starts the stub with this program; `fds` are what it inherits.
+pub(crate) fn spawn_stub(
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<process::Child> {
+    use std::os::fd::AsRawFd;
+    let stub = kernel::spawn::sealed_program("cella-init", STUB)?;
+    let program = kernel::spawn::memory_file("cella-plan", bytes)?;
+    let number = std::ffi::CString::new(program.as_raw_fd().to_string()).unwrap_or_default();
+    let mut fds = fds.to_vec();
+    fds.push(program.as_fd());
+    kernel::spawn::spawn(&stub, &number, &fds, flags, cgroup)
+}
+
+/// Starts what the plan says.
 ///
 /// The group must exist; when the launch fails the child is gone, and the group is left to the caller.
 ///
 /// # Errors
 /// The step that failed, and why.
-pub fn launch(plan: &Plan, group: &Group, streams: Option<[OwnedFd; 3]>) -> std::result::Result<Launched, Failure> {
-    let entry = group.entry()?;
-    let groups = group.join_files()?;
-    let (ours, theirs) = kernel::socket::pair()?;
-    let child = Child { plan, channel: theirs, groups, streams };
-    let entry = entry.as_ref().map(AsFd::as_fd);
-    let child = if plan.join_namespaces.is_empty() {
-        spawn(plan, entry, child)?
-    } else {
-        spawn_joined(plan, entry, child, &ours)?
+pub fn launch<'a>(
+    plan: &'a Plan,
+    group: Option<&Group>,
+    mut orders: Orders<'a>,
+) -> std::result::Result<Launched, Failure> {
+    let entry = match (group, orders.company.as_ref().is_none_or(|company| company.enters_group())) {
+        (Some(group), true) => group.entry()?,
+        _ => None,
     };
-    let equipped = equip(plan, &child, &ours).or_else(|error| match error.is(Errno::PIPE) {
-        // It is gone already: what it said last is the reason.
-        true => listen(plan, &ours).and(Err(error.into())),
-        false => Err(Failure::from(error)),
-    });
-    match equipped.and_then(|warnings| Ok((warnings, listen(plan, &ours)?))) {
-        Ok((warnings, terminal)) => Ok(Launched { child, terminal, warnings }),
+    let groups = group.map(Group::join_files).transpose()?.unwrap_or_default();
+    let (ours, theirs) = kernel::socket::pair()?;
+    let (given, states) = give(plan, theirs, groups, &mut orders)?;
+    let writer = program::write(plan, &given);
+    let flags = if program::is_direct(plan) { program::clone_flags(plan, !given.groups.is_empty()) } else { 0 };
+    let (bytes, fds) = writer.finish();
+    let first = spawn_stub(&bytes, &fds, flags, entry.as_ref().map(AsFd::as_fd))?;
+    drop(fds);
+    let late = late_mounts(plan, &given);
+    drop(given);
+    let mut watch = Watch { plan, channel: ours, company: orders.company, states, late, grouped: false, terminal: None, warnings: Vec::new() };
+    let (child, outcome) = if program::is_direct(plan) { (first, Ok(())) } else { watch.second(first)? };
+    match outcome.and_then(|()| watch.listen(&child)) {
+        Ok(()) => Ok(Launched { child, terminal: watch.terminal, warnings: watch.warnings }),
         Err(failure) => {
             process::signal(&child.pidfd, 9).ok();
             process::wait(&child.pidfd).ok();
@@ -139,168 +209,247 @@ pub fn launch(plan: &Plan, group: &Group, streams: Option<[OwnedFd; 3]>) -> std:
     }
 }
 
-/// The namespaces that clone3 makes; the others need a step of their own inside.
-fn clone_flags(plan: &Plan) -> u64 {
-    let late = [NamespaceKind::Cgroup, NamespaceKind::Time];
-    plan.new_namespaces.iter().filter(|kind| !late.contains(kind)).fold(0, |flags, kind| flags | kind.flag())
-}
+type States = Option<[OwnedFd; 2]>;
 
-fn spawn(plan: &Plan, entry: Option<BorrowedFd<'_>>, child: Child<'_>) -> Result<process::Child> {
-    match process::clone(clone_flags(plan), entry)? {
-        Forked::Parent(process) => Ok(process),
-        Forked::Child => run_child(child),
-    }
-}
-
-fn run_child(child: Child<'_>) -> ! {
-    let channel = child.channel.try_clone();
-    let report = child.follow();
-    if let Ok(channel) = channel {
-        report.send(channel);
-    }
-    process::exit_now(125)
-}
-
-/// With namespaces to join, one process joins them and makes the child as its sibling: a child of ours.
-fn spawn_joined(
+/// Opens and makes everything that the program will name. The copies of the states are ours to fill.
+fn give(
     plan: &Plan,
-    entry: Option<BorrowedFd<'_>>,
-    child: Child<'_>,
-    ours: &OwnedFd,
-) -> std::result::Result<process::Child, Failure> {
-    let files = plan
+    channel: OwnedFd,
+    groups: Vec<OwnedFd>,
+    orders: &mut Orders<'_>,
+) -> std::result::Result<(Given, States), Failure> {
+    let joins = plan
         .join_namespaces
         .iter()
-        .map(|join| Ok((join.kind, kernel::namespace::open(&join.path)?)))
+        .map(|join| Ok((join.kind, kernel::namespace::open_kind(&join.path, join.kind)?)))
         .collect::<Result<Vec<_>>>()?;
-    let helper = match process::clone(0, entry)? {
-        Forked::Parent(helper) => helper,
-        Forked::Child => {
-            let result = join_and_clone(plan, files, child);
-            let code = i32::from(result.is_err());
-            process::exit_now(code)
-        }
+    let users = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
+    let waits = plan.new_namespaces.contains(&NamespaceKind::User);
+    let trees = plan.trees.iter().map(|tree| source::tree(tree, users, waits)).collect::<Result<Vec<_>>>()?;
+    let sources = plan.sources.iter().map(|one| source::source(one, users, waits)).collect::<Result<Vec<_>>>()?;
+    let masks = plan.steps.iter().any(|step| matches!(step, Step::Mask { .. }));
+    let hooks = plan.steps.iter().any(|step| matches!(step, Step::Hook { .. }));
+    let labels = plan.steps.iter().any(|step| matches!(step, Step::Label { .. }));
+    let state = || kernel::spawn::memory_file("state", b"");
+    let states = if hooks { Some([state()?, state()?]) } else { None };
+    let ours = match &states {
+        Some([one, other]) => Some([kernel::file::duplicate(one)?, kernel::file::duplicate(other)?]),
+        None => None,
     };
-    let mut buffer = [0; 512];
-    let (length, mut descriptors) = kernel::socket::receive(ours, &mut buffer)?;
-    process::wait(&helper.pidfd)?;
-    let message = buffer.get(..length).unwrap_or_default();
-    match (message.first(), descriptors.pop()) {
-        (Some(b'P'), Some(pidfd)) => {
-            let pid = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(i32::from_le_bytes);
-            Ok(process::Child { pid: pid.unwrap_or(-1), pidfd })
-        }
-        (Some(b'E'), _) => Err(Report::parse(message, plan)),
-        _ => Err(Error::new("join namespaces: the helper said nothing", Errno::PROTO).into()),
-    }
+    let (early_limits, late_limits) = split_limits(&plan.limits);
+    let given = Given {
+        channel,
+        joins,
+        groups,
+        streams: orders.streams.take(),
+        trees,
+        sources,
+        covers: if masks { Some(source::covers()?) } else { None },
+        console: orders.console.take(),
+        park: orders.park.take(),
+        states,
+        proc: if labels { Some(kernel::root::open_directory_path(Path::new("/proc"))?) } else { None },
+        dies_with_parent: orders.dies_with_us,
+        early_limits,
+        late_limits,
+    };
+    Ok((given, ours))
 }
 
-/// Joins (the user namespace last: until then we have the rights to join the others), then clones.
-fn join_and_clone(plan: &Plan, mut files: Vec<(NamespaceKind, OwnedFd)>, child: Child<'_>) -> Result<()> {
-    process::set_undumpable()?;
-    files.sort_by_key(|(kind, _)| *kind == NamespaceKind::User);
-    let joined = files.iter().try_for_each(|(kind, file)| kernel::namespace::join(file, kind.flag()));
-    let cloned = joined.and_then(|()| process::clone_sibling(clone_flags(plan)));
-    match cloned {
-        Ok(Forked::Child) => run_child(child),
-        Ok(Forked::Parent(process)) => {
-            kernel::socket::send(&child.channel, &[b"P", &process.pid.to_le_bytes()], &[process.pidfd.as_fd()])
-        }
-        Err(error) => {
-            Report::failed(u32::MAX, &error).send(&child.channel);
-            Err(error)
-        }
-    }
+/// Limits that are raised need our rights, so they come first; others might be in the way of the steps.
+fn split_limits(limits: &[plan::Limit]) -> (Vec<plan::Limit>, Vec<plan::Limit>) {
+    let raises = |limit: &&plan::Limit| process::limit(limit.resource).is_ok_and(|(_, hard)| limit.hard > hard);
+    let (early, late): (Vec<_>, Vec<_>) = limits.iter().partition(raises);
+    let own = |list: Vec<&plan::Limit>| list.into_iter().cloned().collect();
+    (own(early), own(late))
 }
 
-/// Gives the waiting child its ids, limits and mounts; says what could not be set and does no harm.
-fn equip(plan: &Plan, child: &process::Child, channel: &OwnedFd) -> Result<Vec<String>> {
-    if plan.new_namespaces.contains(&NamespaceKind::User) {
-        let ranges = |list: &[plan::Map]| -> Vec<IdRange> {
-            list.iter().map(|one| IdRange { inside: one.inside, outside: one.outside, count: one.count }).collect()
+/// What is made when the child has its user namespace: indices into trees, then sources.
+fn late_mounts(plan: &Plan, given: &Given) -> Vec<Late> {
+    let late = |made: &Made| made.mount.is_none() && !matches!(made.shape, program::Shape::Link(_));
+    let pick = |list: &[Made]| -> Vec<usize> {
+        list.iter().enumerate().filter(|(_, made)| late(made)).map(|(index, _)| index).collect()
+    };
+    let _ = plan;
+    pick(&given.trees).into_iter().map(Late::Tree).chain(pick(&given.sources).into_iter().map(Late::Source)).collect()
+}
+
+#[derive(Clone, Copy)]
+enum Late {
+    Tree(usize),
+    Source(usize),
+}
+
+struct Watch<'a> {
+    plan: &'a Plan,
+    channel: OwnedFd,
+    company: Option<&'a mut (dyn Company + 'a)>,
+    states: States,
+    late: Vec<Late>,
+    grouped: bool,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<String>,
+}
+
+impl Watch<'_> {
+    /// The real child of one that joined or had to make its namespaces, with its ids and mounts. The second part says
+    /// whether equipping it went well.
+    fn second(
+        &mut self,
+        first: process::Child,
+    ) -> std::result::Result<(process::Child, std::result::Result<(), Failure>), Failure> {
+        let mut buffer = [0; 512];
+        let child = loop {
+            let (length, _) = kernel::socket::receive(&self.channel, &mut buffer)?;
+            let message = buffer.get(..length).unwrap_or_default();
+            match message.first() {
+                Some(b'P') => {
+                    let pid = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+                    // It is our child, so its number means nobody else before we wait for it.
+                    break process::Child { pid, pidfd: process::open(pid)? };
+                }
+                Some(b'W') => self.warn(message),
+                Some(b'E') => {
+                    process::wait(&first.pidfd)?;
+                    return Err(parse_report(message, &self.plan.steps));
+                }
+                _ => {
+                    process::wait(&first.pidfd)?;
+                    return Err(Error::new("join namespaces: the stub said nothing", Errno::PROTO).into());
+                }
+            }
         };
-        kernel::idmap::write(child.pid, &ranges(&plan.uid_map), &ranges(&plan.gid_map))?;
+        process::wait(&first.pidfd)?;
+        let outcome = match self.equip(&child) {
+            // It is gone already: what it said last is the reason.
+            Err(failure) => match self.last_words() {
+                Some(reason) => Err(reason),
+                None => Err(failure),
+            },
+            Ok(()) => Ok(()),
+        };
+        Ok((child, outcome))
     }
-    let warnings = set_limits(plan, child.pid);
-    if let Some(score) = plan.oom_score_adj {
-        let path = format!("/proc/{}/oom_score_adj", child.pid);
-        kernel::idmap::write_file(path.as_ref(), score.to_string().as_bytes())?;
+
+    fn last_words(&mut self) -> Option<Failure> {
+        let mut buffer = [0; 512];
+        kernel::event::set_nonblocking(&self.channel).ok()?;
+        while let Ok((length, _)) = kernel::socket::receive(&self.channel, &mut buffer) {
+            let message = buffer.get(..length).unwrap_or_default();
+            match message.first() {
+                Some(b'E') => return Some(parse_report(message, &self.plan.steps)),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        None
     }
-    let userns = shifts(plan).then(|| kernel::namespace::open_of(child.pid, NamespaceKind::User)).transpose()?;
-    let trees = plan.trees.iter().map(|tree| overlay::mount(tree, userns.as_ref()));
-    let sources = plan.sources.iter().map(|source| make_source(source, userns.as_ref()));
-    let mounts = trees.chain(sources).collect::<Result<Vec<_>>>()?;
-    let borrowed: Vec<BorrowedFd<'_>> = mounts.iter().map(AsFd::as_fd).collect();
-    kernel::socket::send(channel, &[b"G"], &borrowed)?;
-    Ok(warnings)
-}
 
-/// Does the child see ids that are not the host's?
-fn shifts(plan: &Plan) -> bool {
-    let joined = plan.join_namespaces.iter().any(|join| join.kind == NamespaceKind::User);
-    joined || plan.new_namespaces.contains(&NamespaceKind::User)
-}
+    /// Gives the waiting child its ids and mounts.
+    fn equip(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
+        let plan = self.plan;
+        let new_users = plan.new_namespaces.contains(&NamespaceKind::User);
+        if new_users {
+            match &mut self.company {
+                Some(company) => company.map_ids(child.pid, plan)?,
+                None => write_maps(child.pid, plan)?,
+            }
+        }
+        if !new_users && self.late.is_empty() {
+            return Ok(());
+        }
+        let userns = kernel::namespace::open_of(child.pid, NamespaceKind::User)?;
+        let make = |late: &Late| match late {
+            Late::Tree(index) => plan.trees.get(*index).map(|tree| crate::overlay::mount(tree, Some(&userns))),
+            Late::Source(index) => plan.sources.get(*index).map(|one| source::make(one, Some(&userns))),
+        };
+        let mounts = self.late.iter().filter_map(make).collect::<Result<Vec<_>>>()?;
+        let borrowed: Vec<BorrowedFd<'_>> = mounts.iter().map(AsFd::as_fd).collect();
+        Ok(kernel::socket::send(&self.channel, &[b"G"], &borrowed)?)
+    }
 
-/// A limit above what this session may give is set as high as it goes.
-fn set_limits(plan: &Plan, pid: i32) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for limit in &plan.limits {
-        let Err(error) = process::set_limit(pid, limit.resource, limit.soft, limit.hard) else { continue };
-        let (_, highest) = process::limit(limit.resource).unwrap_or((limit.soft, limit.hard));
-        let (soft, hard) = (limit.soft.min(highest), limit.hard.min(highest));
-        warnings.push(match process::set_limit(pid, limit.resource, soft, hard) {
-            Ok(()) => format!("limit {} is {soft}:{hard}: this session may not raise it further", limit.name),
-            Err(_) => format!("limit {} is not set: {error}", limit.name),
+    /// Hears the child until it runs its program or is parked.
+    fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
+        if let Some(company) = &mut self.company {
+            company.created(child.pid)?;
+        }
+        let mut buffer = [0; 512];
+        loop {
+            let (length, mut descriptors) = kernel::socket::receive(&self.channel, &mut buffer)?;
+            let message = buffer.get(..length).unwrap_or_default();
+            match message.first() {
+                None => return Ok(()),
+                Some(b'T') => self.terminal = descriptors.pop(),
+                Some(b'W') => self.warn(message),
+                Some(b'S') => self.pause(child.pid)?,
+                Some(b'L') => self.pass_listener(child, message)?,
+                Some(b'E') => return Err(parse_report(message, &self.plan.steps)),
+                Some(_) => return Err(Error::new("the child said something unknown", Errno::PROTO).into()),
+            }
+        }
+    }
+
+    fn warn(&mut self, message: &[u8]) {
+        let resource = message.get(1).map_or(u32::MAX, |number| (*number).into());
+        let name = self.plan.limits.iter().find(|limit| limit.resource == resource);
+        let name = name.map_or("?", |limit| limit.name.as_str());
+        let (_, highest) = process::limit(resource).unwrap_or((0, 0));
+        self.warnings.push(format!("limit {name} is {highest}: this session may not raise it further"));
+    }
+
+    /// The network devices move, hooks of the host run; those of the container find their state.
+    fn pause(&mut self, pid: i32) -> std::result::Result<(), Failure> {
+        if self.plan.cgroup.later && !self.grouped {
+            self.grouped = true;
+            if let Some(company) = &mut self.company {
+                company.make_group(pid)?;
+            }
+            return Ok(kernel::socket::send(&self.channel, &[b"G"], &[])?);
+        }
+        if !self.plan.net_devices.is_empty() {
+            let namespace = kernel::namespace::open_of(pid, NamespaceKind::Net)?;
+            for (outside, inside) in &self.plan.net_devices {
+                kernel::net::move_device(outside, &namespace, inside)?;
+            }
+        }
+        if let Some(company) = &mut self.company {
+            company.paused(pid)?;
+            if let Some(states) = &self.states {
+                for (file, status) in states.iter().zip(["creating", "created"]) {
+                    kernel::event::write_all(file, company.state(status, pid).as_bytes())?;
+                }
+            }
+        }
+        Ok(kernel::socket::send(&self.channel, &[b"G"], &[])?)
+    }
+
+    /// Hands the listener of the filter to who was named for it.
+    fn pass_listener(&mut self, child: &process::Child, message: &[u8]) -> std::result::Result<(), Failure> {
+        let number = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+        let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
+        let wanted = self.plan.steps.iter().find_map(|step| match step {
+            Step::Seccomp { program } => program.listener.as_ref(),
+            _ => None,
         });
-    }
-    warnings
-}
-
-fn make_source(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
-    match source {
-        Source::Node { character, major, minor, owner } => {
-            // In a file system that nobody ever sees, gone with the node's last mount.
-            let home = mount::new("tmpfs", &[mount::Parameter::Text("size", "4k")], 0)?;
-            kernel::root::make_device(&home, "node", *character, (*major, *minor), *owner)?;
-            mount::clone_at(&home, Path::new("node"), false)
+        if let (Some(wanted), Some(company)) = (wanted, &self.company) {
+            let state = company.state("creating", child.pid);
+            let state = serde_json::value::RawValue::from_string(state).ok();
+            let told = serde_json::json!({
+                "ociVersion": "1.3.0", "fds": ["seccompFd"], "pid": child.pid, "metadata": wanted.metadata, "state": state,
+            });
+            kernel::socket::send_to_stream(&wanted.path, told.to_string().as_bytes(), &[listener.as_fd()])?;
         }
-        Source::Device { path, character, number } => {
-            let node = mount::clone(path, false)?;
-            kernel::root::verify_device(&node, *character, *number)?;
-            Ok(node)
-        }
-        Source::Bind { path, recursive, set, clear, idmap, propagation } => {
-            let tree = mount::clone(path, *recursive)?;
-            let depth = if *recursive { mount::Depth::Recursive } else { mount::Depth::One };
-            let to = match *propagation {
-                "slave" => Propagation::Slave,
-                "shared" => Propagation::Shared,
-                _ => Propagation::Private,
-            };
-            mount::set_propagation(&tree, to, depth)?;
-            if *set | *clear != 0 {
-                mount::set_attributes(&tree, *set, *clear, depth)?;
-            }
-            if let (true, Some(userns)) = (*idmap, userns) {
-                mount::idmap(&tree, userns, depth)?;
-            }
-            Ok(tree)
-        }
+        Ok(kernel::socket::send(&self.channel, &[b"A"], &[])?)
     }
 }
 
-/// Hears the child until it runs its program.
-fn listen(plan: &Plan, channel: &OwnedFd) -> std::result::Result<Option<OwnedFd>, Failure> {
-    let mut terminal = None;
-    let mut buffer = [0; 512];
-    loop {
-        let (length, mut descriptors) = kernel::socket::receive(channel, &mut buffer)?;
-        let message = buffer.get(..length).unwrap_or_default();
-        match message.first() {
-            None => return Ok(terminal),
-            Some(b'T') => terminal = descriptors.pop(),
-            Some(b'E') => return Err(Report::parse(message, plan)),
-            Some(_) => return Err(Error::new("the child said something unknown", Errno::PROTO).into()),
-        }
-    }
+/// Writes the maps that the plan has.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_maps(pid: i32, plan: &Plan) -> Result<()> {
+    let ranges = |list: &[plan::Map]| -> Vec<IdRange> {
+        list.iter().map(|one| IdRange { inside: one.inside, outside: one.outside, count: one.count }).collect()
+    };
+    kernel::idmap::write(pid, &ranges(&plan.uid_map), &ranges(&plan.gid_map))
 }

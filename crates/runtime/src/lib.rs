@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One container's life: its launch, its keeper, its state, and what joins it later.
 
-mod child;
 mod event;
 mod exec;
-mod init;
 mod keeper;
 mod launch;
 mod log;
+mod mounts;
 mod overlay;
+mod program;
 mod protocol;
+mod source;
 mod state;
+pub mod systemd;
 
 pub use event::{EventLog, Record as EventRecord};
-pub use exec::{Joined, join};
+pub use exec::{Ends, Joined, join};
 pub use keeper::{Finish, Keeper, RestartPolicy};
-pub use launch::{Failure, FailureKind, Launched, launch};
+pub use launch::{Company, Failure, FailureKind, Launched, Orders, failure_of, launch, write_maps};
+pub use mounts::{add_mounts, remove_mounts};
 pub use log::{LogReader, LogRecord, LogWriter, Stream};
 pub use protocol::{Answer, Connection, Request};
 pub use state::{Exited, Phase, State, is_kept, take_alive};

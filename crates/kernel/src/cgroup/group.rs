@@ -33,7 +33,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group `name`, which may or may not exist: a plain name, no path.
+    /// The group `name`, which may or may not exist: a name, or several for groups in each other (`a/b/c`), without `..`.
     #[must_use]
     pub fn new(layout: Layout, name: &str) -> Self {
         Self { layout, name: name.to_owned() }
@@ -60,28 +60,46 @@ impl Group {
         match make(&path) {
             // Controllers may share a hierarchy.
             Err(error) if error.is(Errno::EXIST) => Ok(()),
+            Err(error) if error.is(Errno::NOENT) => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent).call(|| format!("mkdir({parent:?})"))?;
+                }
+                make(&path)
+            }
             other => other,
         }
     }
 
+    /// Is there a directory of the group with a process in it, or one that is frozen?
+    ///
+    /// # Errors
+    /// read(2)'s.
+    pub fn refuses(&self) -> Result<Option<&'static str>> {
+        if !self.exists() {
+            return Ok(None);
+        }
+        if self.is_frozen() {
+            return Ok(Some("frozen"));
+        }
+        Ok((!self.processes()?.is_empty()).then_some("not empty"))
+    }
+
+    /// Lets the controllers through from the top of the tree to the group's parent, which is made where it is missing.
     fn enable_controllers(&self) -> Result<()> {
         let Some(root) = &self.layout.unified else { return Ok(()) };
-        let wanted: Vec<&str> = DELEGATED
-            .iter()
-            .copied()
-            .filter(|name| self.layout.unified_controllers.iter().any(|have| have == name))
-            .collect();
-        if wanted.is_empty() {
-            return Ok(());
+        let has = |name: &&str| self.layout.unified_controllers.iter().any(|have| have == name);
+        let wanted: Vec<&str> = DELEGATED.iter().copied().filter(has).collect();
+        let mut directory = root.clone();
+        let parents: Vec<&str> = self.name.split('/').collect();
+        for part in parents.iter().take(parents.len().saturating_sub(1)) {
+            enable(&directory, &wanted)?;
+            directory.push(part);
+            match make(&directory) {
+                Err(error) if error.is(Errno::EXIST) => {}
+                other => other?,
+            }
         }
-        let file = root.join("cgroup.subtree_control");
-        let enabled = fs::read_to_string(&file).call(|| format!("read({file:?})"))?;
-        let missing: Vec<String> = wanted
-            .iter()
-            .filter(|name| !enabled.split_whitespace().any(|have| have == **name))
-            .map(|name| format!("+{name}"))
-            .collect();
-        if missing.is_empty() { Ok(()) } else { write(&file, &missing.join(" ")) }
+        enable(&directory, &wanted)
     }
 
     /// The version 2 directory, to clone a process into.
@@ -143,12 +161,7 @@ impl Group {
 
     /// A version 1 cpuset is empty at first and refuses members until it has processors and memory nodes.
     fn join_cpuset(&self, directory: &Path) -> Result<()> {
-        make(directory)?;
-        let parent = directory.parent().unwrap_or(Path::new("/"));
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            let value = fs::read_to_string(parent.join(file)).call(|| format!("read({parent:?}/{file})"))?;
-            write(&directory.join(file), value.trim())?;
-        }
+        make_cpuset(directory)?;
         for pid in self.processes()? {
             match write(&directory.join("cgroup.procs"), &pid.to_string()) {
                 Err(error) if error.is(Errno::SRCH) => {}
@@ -310,6 +323,34 @@ impl Group {
     fn legacy_directories(&self) -> Vec<PathBuf> {
         self.layout.legacy.iter().map(|one| one.path.join(&self.name)).filter(|path| path.exists()).collect()
     }
+}
+
+fn make_cpuset(directory: &Path) -> Result<()> {
+    let parent = directory.parent().unwrap_or(Path::new("/"));
+    if !parent.exists() {
+        make_cpuset(parent)?;
+    }
+    make(directory)?;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let value = fs::read_to_string(parent.join(file)).call(|| format!("read({parent:?}/{file})"))?;
+        write(&directory.join(file), value.trim())?;
+    }
+    Ok(())
+}
+
+/// Lets the wanted controllers through to the groups below.
+fn enable(directory: &Path, wanted: &[&str]) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let file = directory.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&file).call(|| format!("read({file:?})"))?;
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|name| !enabled.split_whitespace().any(|have| have == **name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { write(&file, &missing.join(" ")) }
 }
 
 fn make(path: &Path) -> Result<()> {

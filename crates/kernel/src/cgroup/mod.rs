@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Call, Result};
 
 pub use group::{Group, joins};
-pub use settings::{DeviceKind, DeviceRule, Limits, Setting, UNLIMITED, settings};
+pub use settings::{DeviceKind, DeviceRule, Limits, Setting, Throttle, UNLIMITED, settings};
 pub use stats::Stats;
 
 /// One mounted hierarchy of version 1.
@@ -39,6 +39,15 @@ impl Layout {
     /// # Errors
     /// When `/proc/self/mountinfo` can not be read.
     pub fn detect() -> Result<Self> {
+        const TREE: &str = "/sys/fs/cgroup";
+        const CGROUP2_MAGIC: i64 = 0x6367_7270;
+        // The usual place of a host with version 2 alone, whose table of mounts need not be read for that.
+        if rustix::fs::statfs(TREE).is_ok_and(|system| system.f_type == CGROUP2_MAGIC) {
+            let path = Path::new(TREE).join("cgroup.controllers");
+            let controllers = std::fs::read_to_string(path).unwrap_or_default();
+            let unified_controllers = controllers.split_whitespace().map(str::to_owned).collect();
+            return Ok(Self { unified: Some(TREE.into()), unified_controllers, legacy: Vec::new() });
+        }
         let path = "/proc/self/mountinfo";
         let table = std::fs::read_to_string(path).call(|| format!("read({path:?})"))?;
         let mut layout = Self::parse(&table);
@@ -98,6 +107,20 @@ impl Layout {
             (None, true) => "none",
         }
     }
+}
+
+/// The version 2 group that the process `pid` is in now.
+///
+/// # Errors
+/// When its file can not be read, or open(2)'s.
+pub fn unified_of(pid: i32) -> Result<Option<std::os::fd::OwnedFd>> {
+    let Some(root) = Layout::detect()?.unified else { return Ok(None) };
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
+    let Some(group) = text.lines().find_map(|line| line.strip_prefix("0::/")) else { return Ok(None) };
+    let group = root.join(group);
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(&group, flags, rustix::fs::Mode::empty()).call(|| format!("open({group:?})")).map(Some)
 }
 
 const CONTROLLERS: &[&str] = &[

@@ -29,6 +29,60 @@ pub struct Limits {
     pub blkio_weight: Option<u16>,
     /// The whole group is killed when memory runs out.
     pub oom_group: bool,
+    /// Bytes of buffers of TCP sockets (version 1).
+    pub memory_tcp: Option<u64>,
+    /// 0 to 100 (version 1).
+    pub swappiness: Option<u64>,
+    /// Who runs out of memory waits (version 1).
+    pub oom_wait: bool,
+    /// A memory limit below what is used is refused.
+    pub check_memory: bool,
+    /// Microseconds beyond the quota that may be saved up.
+    pub cpu_burst: Option<u64>,
+    /// Runs when nobody else wants to.
+    pub cpu_idle: Option<bool>,
+    /// Real-time scheduling: microseconds per period of microseconds (version 1).
+    pub cpu_realtime: (Option<i64>, Option<u64>),
+    /// Weight against the groups below (version 1).
+    pub blkio_leaf_weight: Option<u16>,
+    /// Weights by device: major, minor, weight, weight against the groups below.
+    pub blkio_weights: Vec<(u32, u32, Option<u16>, Option<u16>)>,
+    /// Rates by device.
+    pub blkio_rates: Vec<(Throttle, u32, u32, u64)>,
+    /// Huge pages: size as the kernel names it (`2MB`), bytes.
+    pub hugepages: Vec<(String, u64)>,
+    /// The class of network packets (version 1).
+    pub network_class: Option<u32>,
+    /// Priorities of network packets by interface (version 1).
+    pub network_priorities: Vec<(String, u32)>,
+    /// RDMA devices: name, handles, objects.
+    pub rdma: Vec<(String, Option<u32>, Option<u32>)>,
+    /// Files of the version 2 group, as they are.
+    pub unified: Vec<(String, String)>,
+}
+
+/// What of a block device is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Throttle {
+    /// Bytes read per second.
+    ReadBytes,
+    /// Bytes written per second.
+    WriteBytes,
+    /// Reads per second.
+    Reads,
+    /// Writes per second.
+    Writes,
+}
+
+impl Throttle {
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ReadBytes => ("blkio.throttle.read_bps_device", "rbps"),
+            Self::WriteBytes => ("blkio.throttle.write_bps_device", "wbps"),
+            Self::Reads => ("blkio.throttle.read_iops_device", "riops"),
+            Self::Writes => ("blkio.throttle.write_iops_device", "wiops"),
+        }
+    }
 }
 
 /// What kind of device node a rule is about.
@@ -101,11 +155,8 @@ pub fn settings(layout: &Layout, limits: &Limits, devices: &[DeviceRule]) -> Res
     if let Some(pids) = limits.pids {
         list.both("pids", "pids.max", limit_text(pids, "max"), "pids.max", limit_text(pids, "max"));
     }
-    if let Some(weight) = limits.blkio_weight {
-        // io.weight has 1 to 10000 where blkio.weight has 10 to 1000.
-        let unified = 1 + (u64::from(weight).saturating_sub(10) * 9999) / 990;
-        list.both("blkio", "blkio.weight", weight.to_string(), "io.weight", unified.to_string());
-    }
+    block(&mut list, limits);
+    others(&mut list, limits);
     if layout.legacy_path("devices").is_some() {
         list.push("devices", "devices.deny", "a".to_owned());
         for rule in devices {
@@ -113,6 +164,66 @@ pub fn settings(layout: &Layout, limits: &Limits, devices: &[DeviceRule]) -> Res
         }
     }
     list.missing.map_or(Ok(list.list), Err)
+}
+
+/// io.weight has 1 to 10000 where blkio.weight has 10 to 1000.
+fn io_weight(weight: u16) -> u64 {
+    1 + (u64::from(weight).saturating_sub(10) * 9999) / 990
+}
+
+fn block(list: &mut Builder<'_>, limits: &Limits) {
+    // Kernels without the weight controller have BFQ's file, or none.
+    let file = if list.layout.legacy_path("blkio").is_some_and(|path| path.join("blkio.weight").exists()) {
+        "blkio.weight"
+    } else {
+        "blkio.bfq.weight"
+    };
+    if let Some(weight) = limits.blkio_weight {
+        list.both("blkio", file, weight.to_string(), "io.weight", io_weight(weight).to_string());
+    }
+    if let Some(weight) = limits.blkio_leaf_weight {
+        list.legacy_only("blkio", "blkio.leaf_weight", weight.to_string());
+    }
+    for (major, minor, weight, leaf) in &limits.blkio_weights {
+        if let Some(weight) = weight {
+            let unified = format!("{major}:{minor} {}", io_weight(*weight));
+            let legacy = format!("{major}:{minor} {weight}");
+            list.both("blkio", &format!("{file}_device"), legacy, "io.weight", unified);
+        }
+        if let Some(leaf) = leaf {
+            list.legacy_only("blkio", "blkio.leaf_weight_device", format!("{major}:{minor} {leaf}"));
+        }
+    }
+    for (what, major, minor, rate) in &limits.blkio_rates {
+        let (legacy, unified) = what.names();
+        let value = format!("{major}:{minor} {rate}");
+        list.both("blkio", legacy, value, "io.max", format!("{major}:{minor} {unified}={}", limit_text(*rate, "max")));
+    }
+}
+
+fn others(list: &mut Builder<'_>, limits: &Limits) {
+    for (size, bytes) in &limits.hugepages {
+        let (legacy, unified) = (format!("hugetlb.{size}.limit_in_bytes"), format!("hugetlb.{size}.max"));
+        list.both("hugetlb", &legacy, bytes.to_string(), &unified, bytes.to_string());
+    }
+    if let Some(class) = limits.network_class {
+        list.legacy_only("net_cls", "net_cls.classid", class.to_string());
+    }
+    for (interface, priority) in &limits.network_priorities {
+        list.legacy_only("net_prio", "net_prio.ifpriomap", format!("{interface} {priority}"));
+    }
+    for (device, handles, objects) in &limits.rdma {
+        let part = |name: &str, count: &Option<u32>| count.map(|count| format!(" {name}={count}")).unwrap_or_default();
+        let value = format!("{device}{}{}", part("hca_handle", handles), part("hca_object", objects));
+        list.both("rdma", "rdma.max", value.clone(), "rdma.max", value);
+    }
+    for (file, value) in &limits.unified {
+        if list.layout.unified.is_some() {
+            list.push("unified", file, value.clone());
+        } else {
+            list.missing = Some(format!("unified {file}"));
+        }
+    }
 }
 
 struct Builder<'a> {
@@ -125,6 +236,15 @@ impl Builder<'_> {
     fn push(&mut self, controller: &str, file: &str, value: String) {
         let (controller, file) = (controller.to_owned(), file.to_owned());
         self.list.push(Setting { controller, file, value, optional: false });
+    }
+
+    /// What version 2 has nothing for.
+    fn legacy_only(&mut self, controller: &str, file: &str, value: String) {
+        if self.layout.legacy_path(controller).is_some() {
+            self.push(controller, file, value);
+        } else {
+            self.missing = Some(format!("version 1 {controller}"));
+        }
     }
 
     /// The version 1 file where that controller is in version 1, else the version 2 file.
@@ -157,6 +277,15 @@ fn memory(list: &mut Builder<'_>, limits: &Limits) {
     if let Some(bytes) = limits.memory_reservation {
         list.both("memory", "memory.soft_limit_in_bytes", limit_text(bytes, "-1"), "memory.low", bytes.to_string());
     }
+    if let Some(bytes) = limits.memory_tcp {
+        list.legacy_only("memory", "memory.kmem.tcp.limit_in_bytes", limit_text(bytes, "-1"));
+    }
+    if let Some(swappiness) = limits.swappiness {
+        list.legacy_only("memory", "memory.swappiness", swappiness.to_string());
+    }
+    if limits.oom_wait {
+        list.legacy_only("memory", "memory.oom_control", "1".to_owned());
+    }
     if limits.oom_group && list.layout.legacy_path("memory").is_none() && list.layout.has("memory") {
         list.push("unified", "memory.oom.group", "1".to_owned());
     }
@@ -173,6 +302,18 @@ fn processor(list: &mut Builder<'_>, limits: &Limits) {
             list.push("cpu", "cpu.cfs_period_us", period.to_string());
         }
         list.both("cpu", "cpu.cfs_quota_us", limit_text(quota, "-1"), "cpu.max", unified);
+    }
+    if let Some(burst) = limits.cpu_burst {
+        list.both("cpu", "cpu.cfs_burst_us", burst.to_string(), "cpu.max.burst", burst.to_string());
+    }
+    if let Some(period) = limits.cpu_realtime.1 {
+        list.legacy_only("cpu", "cpu.rt_period_us", period.to_string());
+    }
+    if let Some(runtime) = limits.cpu_realtime.0 {
+        list.legacy_only("cpu", "cpu.rt_runtime_us", runtime.to_string());
+    }
+    if let Some(idle) = limits.cpu_idle {
+        list.both("cpu", "cpu.idle", u8::from(idle).to_string(), "cpu.idle", u8::from(idle).to_string());
     }
     if let Some(shares) = limits.cpu_shares {
         list.both("cpu", "cpu.shares", shares.to_string(), "cpu.weight", weight_of_shares(shares).to_string());

@@ -23,6 +23,14 @@ mod tests;
 
 pub use filter::compile;
 
+/// The names of the architectures that a profile may have.
+#[must_use]
+pub fn architectures() -> Vec<String> {
+    use spec::oci::seccomp::Arch as Name;
+    let all = [Name::X86, Name::X86_64, Name::X32, Name::Arm, Name::Aarch64, Name::Riscv64];
+    all.iter().filter_map(|one| serde_json::to_value(one).ok()?.as_str().map(str::to_owned)).collect()
+}
+
 /// The kernel's limit (`BPF_MAXINSNS`).
 pub const LONGEST: usize = 4096;
 

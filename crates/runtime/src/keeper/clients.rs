@@ -54,6 +54,16 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    /// A socket that is closed with something unread in it takes what was sent last away from the other side
+    /// (`ECONNRESET`): nothing more may come, and what has come is read.
+    fn drop(&mut self) {
+        kernel::socket::stop_receiving(&self.socket);
+        let mut buffer = [0; 64];
+        while let Ok((1.., _)) = kernel::socket::receive(&self.socket, &mut buffer) {}
+    }
+}
+
 /// All of them.
 pub(super) struct Clients(Vec<Client>);
 

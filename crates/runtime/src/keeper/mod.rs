@@ -206,7 +206,10 @@ impl Loop {
     fn start(&mut self) -> std::result::Result<(), Failure> {
         let plan = &self.keeper.plan;
         let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
-        let launched = launch::launch(plan, &self.keeper.group, theirs)?;
+        let launched = {
+            let orders = launch::Orders { streams: theirs, dies_with_us: true, ..launch::Orders::default() };
+            launch::launch(plan, Some(&self.keeper.group), orders)?
+        };
         self.streams = streams;
         if let Some(master) = launched.terminal {
             self.streams.take_terminal(master)?;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The OCI runtime specification's documents (runtime-spec 1.3), as far as they are used.
 
+mod linux;
+mod resources;
 pub mod seccomp;
+
+pub use linux::*;
+pub use resources::*;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,13 +29,71 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domainname: Option<String>,
     /// Mounts, in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub mounts: Vec<Mount>,
     /// Annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Programs to run at certain moments.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// What is Linux's own.
+    #[serde(default, deserialize_with = "null")]
     pub linux: Linux,
+}
+
+/// A field that is `null` is as one that is not there: Go's encoder writes it for an empty list.
+pub(crate) fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// Programs of the host or the container that run at certain moments of its life.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hooks {
+    /// The same moment as `createRuntime`, before it; the specification calls it deprecated.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub prestart: Vec<Hook>,
+    /// Of the host, in its namespaces: the namespaces are made, the root is not yet the root.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub create_runtime: Vec<Hook>,
+    /// Of the host, in the container's namespaces, before the root is the root.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub create_container: Vec<Hook>,
+    /// Of the container, before its program.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub start_container: Vec<Hook>,
+    /// Of the host, after the program was started.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// Of the host, after the container was deleted.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// Are there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
+        [prestart, create_runtime, create_container, start_container, poststart, poststop].iter().all(|all| all.is_empty())
+    }
+}
+
+/// One such program; the container's state comes on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its absolute path.
+    pub path: String,
+    /// Its arguments, with its name as the first.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Seconds that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
 }
 
 /// The root file system.
@@ -39,34 +102,39 @@ pub struct Root {
     /// Its directory.
     pub path: String,
     /// Not writable.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub readonly: bool,
 }
 
 /// The program and how it runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     /// A terminal.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub terminal: bool,
+    /// Size of the terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<ConsoleSize>,
     /// Who it runs as.
+    #[serde(default, deserialize_with = "null")]
     pub user: User,
     /// Arguments; the first is the program.
+    #[serde(default, deserialize_with = "null")]
     pub args: Vec<String>,
     /// `NAME=value`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub env: Vec<String>,
     /// Working directory.
     pub cwd: String,
     /// Capabilities; a missing one is an empty set.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub capabilities: Capabilities,
     /// Resource limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub rlimits: Vec<Rlimit>,
     /// No execve gains rights.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub no_new_privileges: bool,
     /// AppArmor profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +145,70 @@ pub struct Process {
     /// Score adjustment of the out-of-memory killer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+    /// How it is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+    /// How its I/O is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_priority: Option<IoPriority>,
+    /// The processors of a program that `exec` adds.
+    #[serde(rename = "execCPUAffinity", default, skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
+}
+
+/// Size of a terminal in character cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleSize {
+    /// Lines.
+    pub height: u64,
+    /// Columns.
+    pub width: u64,
+}
+
+/// The parameters of sched_setattr(2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_OTHER` and so on.
+    pub policy: String,
+    /// -20 to 19.
+    #[serde(default, deserialize_with = "null")]
+    pub nice: i32,
+    /// 1 to 99, for `SCHED_FIFO` and `SCHED_RR`.
+    #[serde(default, deserialize_with = "null")]
+    pub priority: i32,
+    /// `SCHED_FLAG_RESET_ON_FORK` and so on.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Nanoseconds, for `SCHED_DEADLINE`.
+    #[serde(default, deserialize_with = "null")]
+    pub runtime: u64,
+    /// Nanoseconds.
+    #[serde(default, deserialize_with = "null")]
+    pub deadline: u64,
+    /// Nanoseconds.
+    #[serde(default, deserialize_with = "null")]
+    pub period: u64,
+}
+
+/// The parameters of ioprio_set(2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IoPriority {
+    /// `IOPRIO_CLASS_RT`, `IOPRIO_CLASS_BE` or `IOPRIO_CLASS_IDLE`.
+    pub class: String,
+    /// 0 (most) to 7.
+    #[serde(default, deserialize_with = "null")]
+    pub priority: i32,
+}
+
+/// Lists of processors (`0-3,7`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CpuAffinity {
+    /// Before the process is in the control group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
+    /// From then on.
+    #[serde(rename = "final", default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
 }
 
 /// Who the program runs as, inside.
@@ -84,14 +216,16 @@ pub struct Process {
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// User id.
+    #[serde(default, deserialize_with = "null")]
     pub uid: u32,
     /// Group id.
+    #[serde(default, deserialize_with = "null")]
     pub gid: u32,
     /// File mode creation mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// Supplementary groups.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub additional_gids: Vec<u32>,
 }
 
@@ -99,19 +233,19 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Capabilities {
     /// What can ever be had.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub bounding: Vec<String>,
     /// What counts.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub effective: Vec<String>,
     /// What can be made to count.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub permitted: Vec<String>,
     /// What execve may keep.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub inheritable: Vec<String>,
     /// What execve keeps.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub ambient: Vec<String>,
 }
 
@@ -134,198 +268,18 @@ pub struct Mount {
     /// Where inside.
     pub destination: String,
     /// File system type, or `bind`.
-    #[serde(default, rename = "type")]
+    #[serde(default, deserialize_with = "null", rename = "type")]
     pub kind: String,
     /// Source.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub source: String,
     /// Options.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null")]
     pub options: Vec<String>,
-}
-
-/// What is Linux's own.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Linux {
-    /// User id map.
-    #[serde(default)]
+    /// The map by which its user ids are shown.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
     pub uid_mappings: Vec<IdMapping>,
-    /// Group id map.
-    #[serde(default)]
+    /// The same for group ids.
+    #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
     pub gid_mappings: Vec<IdMapping>,
-    /// Kernel parameters.
-    #[serde(default)]
-    pub sysctl: BTreeMap<String, String>,
-    /// Limits.
-    #[serde(default)]
-    pub resources: Resources,
-    /// Where the control group is.
-    #[serde(default)]
-    pub cgroups_path: String,
-    /// Namespaces that are new or joined.
-    #[serde(default)]
-    pub namespaces: Vec<Namespace>,
-    /// Device nodes besides the default ones.
-    #[serde(default)]
-    pub devices: Vec<Device>,
-    /// System call filter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seccomp: Option<seccomp::Seccomp>,
-    /// Propagation of the root mount.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rootfs_propagation: Option<String>,
-    /// Paths that show nothing.
-    #[serde(default)]
-    pub masked_paths: Vec<String>,
-    /// Paths that can not be written.
-    #[serde(default)]
-    pub readonly_paths: Vec<String>,
-    /// SELinux label of mounts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mount_label: Option<String>,
-    /// Offsets of the time namespace, by clock.
-    #[serde(default)]
-    pub time_offsets: BTreeMap<String, TimeOffset>,
-}
-
-/// One line of an id map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IdMapping {
-    /// First id inside.
-    #[serde(rename = "containerID")]
-    pub container_id: u32,
-    /// First id outside.
-    #[serde(rename = "hostID")]
-    pub host_id: u32,
-    /// How many.
-    pub size: u32,
-}
-
-/// A namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Namespace {
-    /// `pid`, `network`, `ipc`, `uts`, `mount`, `user`, `cgroup`, `time`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The file of the one to join; a new one without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-}
-
-/// A device node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Device {
-    /// `c` or `b`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Path inside.
-    pub path: String,
-    /// Major number.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-}
-
-/// Limits.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    /// Which devices may be used; later rules win.
-    #[serde(default)]
-    pub devices: Vec<DeviceRule>,
-    /// Memory.
-    #[serde(default)]
-    pub memory: Memory,
-    /// Processors.
-    #[serde(default)]
-    pub cpu: Cpu,
-    /// Processes.
-    #[serde(default)]
-    pub pids: Pids,
-    /// Block I/O.
-    #[serde(default, rename = "blockIO")]
-    pub block_io: BlockIo,
-}
-
-/// Whether devices may be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRule {
-    /// Allowed or not.
-    pub allow: bool,
-    /// `a`, `c` or `b`.
-    #[serde(default, rename = "type")]
-    pub kind: Option<String>,
-    /// Major number; every one without it.
-    #[serde(default)]
-    pub major: Option<i64>,
-    /// Minor number; every one without it.
-    #[serde(default)]
-    pub minor: Option<i64>,
-    /// Of `rwm`.
-    #[serde(default)]
-    pub access: Option<String>,
-}
-
-/// Memory limits in bytes; -1 is none.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Memory {
-    /// Memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-    /// What is kept from being reclaimed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reservation: Option<i64>,
-    /// Memory and swap together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub swap: Option<i64>,
-}
-
-/// Processor limits.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Cpu {
-    /// Weight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shares: Option<u64>,
-    /// Microseconds per period; -1 is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quota: Option<i64>,
-    /// Microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub period: Option<u64>,
-    /// List of processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<String>,
-    /// List of memory nodes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mems: Option<String>,
-}
-
-/// Limit of processes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Pids {
-    /// How many; -1 is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<i64>,
-}
-
-/// Block I/O.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct BlockIo {
-    /// 10 to 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u16>,
-}
-
-/// Offset of a clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimeOffset {
-    /// Seconds.
-    #[serde(default)]
-    pub secs: i64,
-    /// Nanoseconds.
-    #[serde(default)]
-    pub nanosecs: u32,
 }

@@ -2,8 +2,46 @@
 //! The runtime specification's system call filter, as its documents write it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-/// `linux.seccomp`.
+/// `linux.seccomp` as it is written, which is parsed only by who needs to.
+///
+/// A profile of some 400 rules is most of the text of a `config.json`; a runtime that finds it compiled does not read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Filter(Box<RawValue>);
+
+impl Filter {
+    /// The text, as it stands in the document.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The profile that the text is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(&self) -> Result<Seccomp, serde_json::Error> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl TryFrom<&Seccomp> for Filter {
+    type Error = serde_json::Error;
+
+    fn try_from(profile: &Seccomp) -> Result<Self, Self::Error> {
+        serde_json::value::to_raw_value(profile).map(Self)
+    }
+}
+
+/// The profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seccomp {
@@ -13,10 +51,10 @@ pub struct Seccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// The architectures besides the host's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::null", skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<Arch>,
     /// How the filter is installed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::null", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
     /// The socket that gets the notification descriptor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,7 +63,7 @@ pub struct Seccomp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_metadata: Option<String>,
     /// The rules, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::null", skip_serializing_if = "Vec::is_empty")]
     pub syscalls: Vec<Syscall>,
 }
 
@@ -41,7 +79,7 @@ pub struct Syscall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno_ret: Option<u32>,
     /// What the arguments must be; none means any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::null", skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Arg>,
 }
 
@@ -54,7 +92,7 @@ pub struct Arg {
     /// What it is compared with; the mask for [`Operator::MaskedEqual`].
     pub value: u64,
     /// What the masked argument is compared with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null")]
     pub value_two: u64,
     /// How.
     pub op: Operator,

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cella-oci`: the OCI runtime that Docker, Podman and containerd start; one verb, one process.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command: printing is its job")]
+
+mod arguments;
+mod bundle;
+mod console;
+mod container;
+mod failure;
+mod filters;
+mod group;
+mod hooks;
+mod launch;
+mod rdt;
+mod rootless;
+mod state;
+mod stats;
+mod verbs;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // What a caller left open by mistake must not reach a container.
+    kernel::process::close_on_exec_from(3).ok();
+    let mut words = lexopt::Parser::from_env();
+    let mut global = arguments::Global::default();
+    let done = verbs::run(&mut global, &mut words);
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.tell(&global);
+            ExitCode::from(failure.code)
+        }
+    }
+}

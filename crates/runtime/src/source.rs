@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The mounts that the launcher makes: now where it can, later where the container's user namespace has to be there.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use kernel::mount::{self, Depth, Parameter};
+use kernel::types::{IdRange, Propagation, attr};
+use kernel::{Errno, Error, Result};
+use plan::{Idmap, Source, Tree};
+
+use crate::overlay;
+use crate::program::{Made, Shape};
+
+/// A null device, verified, and an empty directory: for what is masked.
+pub(crate) fn covers() -> Result<[OwnedFd; 2]> {
+    let null = mount::clone(Path::new("/dev/null"), false)?;
+    kernel::root::verify_device(&null, true, Some((1, 3)))?;
+    let parameters = [Parameter::Text("size", "0"), Parameter::Text("nr_inodes", "1")];
+    let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    Ok([null, mount::new("tmpfs", &parameters, attributes)?])
+}
+
+/// A tree of the root file system; its layers' ids are shifted, so it waits for a user namespace that is not there yet.
+pub(crate) fn tree(tree: &Tree, users: Option<&OwnedFd>, waits: bool) -> Result<Made> {
+    let mount = if waits { None } else { Some(overlay::mount(tree, users)?) };
+    Ok(Made { mount, shape: Shape::Directory })
+}
+
+/// A source, made unless it has to wait.
+pub(crate) fn source(source: &Source, users: Option<&OwnedFd>, waits: bool) -> Result<Made> {
+    if let Source::Bind { path, copy_link: true, .. } = source
+        && let Ok(text) = std::fs::read_link(path)
+    {
+        return Ok(Made { mount: None, shape: Shape::Link(text) });
+    }
+    let shape = shape(source)?;
+    let shifts = matches!(source, Source::Bind { idmap: Idmap::Container { .. }, .. });
+    let mount = if waits && shifts { None } else { Some(make(source, users)?) };
+    Ok(Made { mount, shape })
+}
+
+fn shape(source: &Source) -> Result<Shape> {
+    let directory = match source {
+        Source::Bind { path, .. } => kernel::file::is_directory(path)?,
+        Source::CopyUp { .. } => true,
+        Source::Node { .. } | Source::Device { .. } => false,
+    };
+    Ok(if directory { Shape::Directory } else { Shape::File })
+}
+
+/// Makes it, detached.
+pub(crate) fn make(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
+    match source {
+        Source::Node { character, major, minor, owner } => {
+            // In a file system that nobody ever sees, gone with the node's last mount.
+            let home = mount::new("tmpfs", &[Parameter::Text("size", "4k")], 0)?;
+            kernel::root::make_device(&home, "node", *character, (*major, *minor), *owner)?;
+            mount::clone_at(&home, Path::new("node"), false)
+        }
+        Source::Device { path, character, number } => {
+            let node = mount::clone(path, false)?;
+            kernel::root::verify_device(&node, *character, *number)?;
+            Ok(node)
+        }
+        Source::CopyUp { root, path, parameters, attributes } => copy_up(root, path, parameters, *attributes),
+        Source::Bind { .. } => bind(source, userns),
+    }
+}
+
+fn bind(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
+    let Source::Bind {
+        path, recursive, set, clear, set_below, clear_below, idmap, propagation, propagate_below, ..
+    } = source
+    else {
+        return Err(Error::new("bind", Errno::INVAL));
+    };
+    let depth = |below: bool| if below { Depth::Recursive } else { Depth::One };
+    let tree = mount::clone(path, *recursive)?;
+    let to = match *propagation {
+        "slave" => Propagation::Slave,
+        "shared" => Propagation::Shared,
+        "unbindable" => Propagation::Unbindable,
+        _ => Propagation::Private,
+    };
+    mount::set_propagation(&tree, to, depth(*propagate_below && *recursive))?;
+    if *set | *clear != 0 {
+        mount::set_attributes(&tree, *set, *clear, Depth::One)?;
+    }
+    if *set_below | *clear_below != 0 {
+        mount::set_attributes(&tree, *set_below, *clear_below, depth(*recursive))?;
+    }
+    match (idmap, userns) {
+        (Idmap::None, _) => {}
+        (Idmap::Container { recursive }, Some(userns)) => mount::idmap(&tree, userns, depth(*recursive))?,
+        (Idmap::Container { .. }, None) => {
+            return Err(Error::new(format!("mount {path:?}: idmap without a user namespace or mappings"), Errno::INVAL));
+        }
+        (Idmap::Own { uids, gids, recursive }, _) => {
+            let userns = kernel::idmap::user_namespace_of(&ranges(uids), &ranges(gids))?;
+            mount::idmap(&tree, &userns, depth(*recursive))?;
+        }
+    }
+    Ok(tree)
+}
+
+fn ranges(maps: &[plan::Map]) -> Vec<IdRange> {
+    maps.iter().map(|one| IdRange { inside: one.inside, outside: one.outside, count: one.count }).collect()
+}
+
+/// A tmpfs with what the root file system has there now, owners and modes as they are.
+fn copy_up(root: &Path, path: &Path, parameters: &[String], attributes: u64) -> Result<OwnedFd> {
+    let parsed: Vec<Parameter<'_>> = parameters
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((key, value)) => Parameter::Text(key, value),
+            None => Parameter::Flag(text),
+        })
+        .collect();
+    let writable = mount::new("tmpfs", &parsed, attributes & !attr::RDONLY)?;
+    let from = kernel::root::Root::new(kernel::root::open_directory_path(root)?);
+    match from.find(path, false) {
+        Ok(from) => kernel::fs::copy_tree(&from, &kernel::root::open_directory(&writable, ".")?)?,
+        Err(error) if error.is(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    if attributes & attr::RDONLY != 0 {
+        mount::set_attributes(writable.as_fd(), attr::RDONLY, 0, Depth::One)?;
+    }
+    Ok(writable)
+}
+
