@@ -28,7 +28,9 @@ pub(super) struct Client {
 impl Client {
     /// The one who started the container: hears the output from the first byte on when it asks before it runs.
     pub(super) fn first(socket: OwnedFd) -> Self {
-        Self { first: true, ..Self::new(socket) }
+        let mut client = Self::new(socket);
+        client.first = true;
+        client
     }
 
     fn new(socket: OwnedFd) -> Self {
