@@ -244,6 +244,24 @@ pub fn write_atomic(directory: impl AsFd, name: &str, bytes: &[u8], durable: boo
     Ok(())
 }
 
+/// Reads a small file of the kernel, whose size is told by nobody, at once.
+///
+/// # Errors
+/// open(2)'s or read(2)'s.
+pub fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = rustix::io::read(&file, &mut buffer).call(|| format!("read({path:?})"))?;
+        bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        // Such a file gives all that there is, as far as there is room.
+        if read < buffer.len() {
+            return Ok(bytes);
+        }
+    }
+}
+
 /// A second descriptor of the same open file.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Speaks to Linux: every system call, and all `unsafe` code, of the project. It knows nothing of what it is used for.
 
+pub mod arena;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;

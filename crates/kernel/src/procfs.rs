@@ -99,7 +99,7 @@ fn after_name(stat: &str) -> &str {
 
 fn read(pid: i32, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
-    fs::read(&path).call(|| format!("read({path:?})")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    crate::file::read_small(path.as_ref()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn malformed(pid: i32, file: &str) -> Error {

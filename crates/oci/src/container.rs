@@ -70,6 +70,8 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         keep_keyring: options.no_new_keyring,
         park,
         group_later: matches!(place, Place::Systemd(_)),
+        // Version 1 has limits that are to be there before anybody joins.
+        limits_later: matches!(place, Place::Files(_)) && layout.legacy.is_empty(),
         inherits: options.preserve_fds,
         rootless,
         filter,
@@ -199,7 +201,10 @@ fn make(
 ) -> Result<Launched> {
     let group = state.group.as_ref().map(|name| Group::new(planned.layout.clone(), name));
     if let (Some(group), Place::Files(_)) = (&group, &planned.place) {
-        group::make(group, &planned.plan)?;
+        group::make(group, &planned.plan.cgroup.name)?;
+        if !planned.plan.steps.iter().any(|step| matches!(step, plan::Step::Limited)) {
+            group::limit(group, &planned.plan)?;
+        }
     }
     let fifos = match park {
         true => Some([kernel::file::make_fifo(directory, START)?, kernel::file::make_fifo(directory, RESULT)?]),
@@ -256,6 +261,12 @@ pub(crate) fn clear(global: &Global, state: &State) -> Result<()> {
 
 /// Deletes a container whose process has ended or is to end now; runs its last hooks.
 pub(crate) fn delete(global: &Global, home: &Home, state: &State) -> Result<()> {
+    let hooks = home.config().map(|config| config.hooks.poststop).unwrap_or_default();
+    delete_with(global, home, state, &hooks)
+}
+
+/// The same for who knows the hooks.
+pub(crate) fn delete_with(global: &Global, home: &Home, state: &State, hooks: &[oci::Hook]) -> Result<()> {
     if state.lives()
         && let Ok(process) = state.process()
     {
@@ -263,10 +274,9 @@ pub(crate) fn delete(global: &Global, home: &Home, state: &State) -> Result<()> 
         kernel::event::wait(&[(process.as_fd(), kernel::event::Interest::Read)], Some(10_000))?;
     }
     let cleared = clear(global, state);
-    let hooks = home.config().map(|config| config.hooks.poststop).unwrap_or_default();
     home.remove()?;
     let told = state.told("stopped", 0).to_string();
-    for failure in hooks::run_all("poststop", &hooks, &told) {
+    for failure in hooks::run_all("poststop", hooks, &told) {
         log(global, "warning", &failure.message);
     }
     cleared

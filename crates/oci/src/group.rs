@@ -52,19 +52,19 @@ pub(crate) fn bus(global: &Global) -> Bus {
     Bus { manager, uid: kernel::process::euid(), address }
 }
 
-/// Makes the group and writes its limits. A group that has processes, or that is frozen, is somebody else's.
-pub(crate) fn make(group: &Group, plan: &Plan) -> Result<()> {
+/// Makes the group. One that has processes, or that is frozen, is somebody else's.
+pub(crate) fn make(group: &Group, name: &str) -> Result<()> {
     match group.create() {
         Err(error) if error.is(kernel::Errno::EXIST) => {
             if let Some(reason) = group.refuses()? {
-                return Err(Failure::new(format!("container's cgroup is {reason}: {}", plan.cgroup.name)));
+                return Err(Failure::new(format!("container's cgroup is {reason}: {name}")));
             }
             group.remove()?;
             group.create()?;
         }
         other => other?,
     }
-    limit(group, plan)
+    Ok(())
 }
 
 /// Writes the limits of a group that is there.
@@ -94,7 +94,10 @@ pub(crate) fn make_unit(global: &Global, scope: &Scope, pid: i32) -> Result<Stri
 
 /// Lets the group go; processes that are left in it end.
 pub(crate) fn remove(global: &Global, group: Option<&Group>, unit: Option<&str>) -> Result<()> {
-    if let Some(group) = group.filter(|group| group.exists()) {
+    if let Some(group) = group
+        && !group.remove_empty()
+        && group.exists()
+    {
         group.kill()?;
         group.remove()?;
     }

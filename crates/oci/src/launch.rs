@@ -83,6 +83,14 @@ impl Company for Launch<'_> {
         rootless::map_ids(pid, plan)
     }
 
+    fn limit(&mut self) -> std::result::Result<(), runtime::Failure> {
+        let done = match &self.state.group {
+            Some(name) => group::limit(&Group::new(self.planned.layout.clone(), name), &self.planned.plan),
+            None => Ok(()),
+        };
+        self.ended(done)
+    }
+
     fn make_group(&mut self, pid: i32) -> std::result::Result<(), runtime::Failure> {
         let done = self.unit(pid);
         self.ended(done)

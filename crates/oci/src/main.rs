@@ -19,6 +19,9 @@ mod verbs;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static MEMORY: kernel::arena::Arena = kernel::arena::Arena::new();
+
 fn main() -> ExitCode {
     // What a caller left open by mistake must not reach a container.
     kernel::process::close_on_exec_from(3).ok();

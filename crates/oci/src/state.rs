@@ -198,6 +198,12 @@ impl Home {
     }
 
     pub(crate) fn remove(&self) -> Result<()> {
+        for name in [STATE, CONFIG] {
+            kernel::file::remove(&self.path.join(name))?;
+        }
+        if kernel::file::remove_directory(&self.path).is_ok() {
+            return Ok(());
+        }
         Ok(kernel::file::remove_any(&self.path)?)
     }
 }

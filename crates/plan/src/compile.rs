@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub park: bool,
     /// Somebody else makes the control group when the process is there.
     pub group_later: bool,
+    /// Limits are written while the root is made: what is left waits for them.
+    pub limits_later: bool,
     /// Descriptors from 3 on that the program inherits.
     pub inherits: u32,
     /// The launcher is not root: device nodes are bound, and supplementary groups may be out of reach.
@@ -55,6 +57,11 @@ pub(crate) struct Builder<'a> {
 impl Builder<'_> {
     pub(crate) fn push(&mut self, step: Step) {
         self.steps.push(step);
+    }
+
+    /// Is there a moment at which the launcher is waited for?
+    pub(crate) fn pauses(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Pause))
     }
 
     pub(crate) fn source(&mut self, source: Source) -> usize {

@@ -38,6 +38,9 @@ pub(crate) fn steps(
     {
         builder.push(Step::Landlock { handled, dev });
     }
+    if request.limits_later && !builder.pauses() {
+        builder.push(Step::Limited);
+    }
     // Before the filter, which may not know the call.
     builder.push(Step::CloseOnExec { first: 3 + request.inherits });
     if let (false, Some(program)) = (process.no_new_privileges, &filter) {

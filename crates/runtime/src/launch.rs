@@ -146,6 +146,12 @@ pub trait Company {
         true
     }
 
+    /// Limits are to be written now: the process is in its group, and waits for them before it runs anything.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn limit(&mut self) -> std::result::Result<(), Failure>;
+
     /// Somebody else is to make the control group now, around the process.
     ///
     /// # Errors
@@ -370,7 +376,13 @@ impl Watch<'_> {
 
     /// Hears the child until it runs its program or is parked.
     fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
+        let limited = self.plan.steps.iter().any(|step| matches!(step, Step::Limited));
         if let Some(company) = &mut self.company {
+            if limited {
+                company.limit()?;
+                // One that has ended already tells why itself.
+                kernel::socket::send(&self.channel, &[b"G"], &[]).ok();
+            }
             company.created(child.pid)?;
         }
         let mut buffer = [0; 512];

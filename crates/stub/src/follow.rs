@@ -15,6 +15,8 @@ pub(crate) struct Follower<'a> {
     pub(crate) channel: i32,
     /// Whether the empty directory and the null device have been attached somewhere.
     pub(crate) covered: (bool, bool),
+    /// The directory that something was made in last, as long as nothing has been attached since.
+    kept: Option<(&'a [u8], i32)>,
     at: usize,
 }
 
@@ -25,7 +27,7 @@ impl<'a> Follower<'a> {
             *slot = program.slot(number).unwrap_or(-1);
         }
         let [channel, ..] = slots;
-        Self { program, slots, root: -1, channel, covered: (false, false), at: 0 }
+        Self { program, slots, root: -1, channel, covered: (false, false), kept: None, at: 0 }
     }
 
     /// Follows every operation; ends this process when one fails.
@@ -82,6 +84,17 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// The directory that was kept, when it is this one (with its last slash).
+    pub(crate) fn kept(&self, directory: &[u8]) -> Option<i32> {
+        self.kept.filter(|(kept, _)| *kept == directory).map(|(_, fd)| fd)
+    }
+
+    /// Keeps the directory that `path` is in: the next thing is often made in the same one.
+    pub(crate) fn keep(&mut self, path: &'a [u8], fd: i32) {
+        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        self.kept = path.get(..start).map(|directory| (directory, fd));
+    }
+
     pub(crate) fn text(&self, offset: u64) -> Result<&'a [u8]> {
         self.program.text(offset).ok_or(BAD)
     }
@@ -92,6 +105,11 @@ impl<'a> Follower<'a> {
 
     fn take(&mut self, one: &Operation) -> Result<()> {
         let [a, b, c, d, e, _] = one.operands;
+        if !matches!(one.code, code::LINK | code::NODE)
+            && let Some((_, fd)) = self.kept.take()
+        {
+            close(fd);
+        }
         match one.code {
             code::WRITE => self.write(a, b, c),
             code::WAIT => self.wait(a, b),

@@ -94,11 +94,14 @@ pub(crate) fn propagation(flags: u64) -> Result<()> {
 }
 
 /// The directory that a path is in, and its last name.
-fn parent<'a>(on: &Follower<'a>, path: &'a [u8]) -> Result<(i32, &'a [u8])> {
+fn parent<'a>(on: &mut Follower<'a>, path: &'a [u8]) -> Result<(i32, &'a [u8])> {
     let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
     let (directory, name) = path.split_at(start);
     if matches!(name, b"\0" | b".\0" | b"..\0") {
         return Err(Failure { errno: errno::EINVAL, call: "make", about: Text::new(path) });
+    }
+    if let Some(kept) = on.kept(directory) {
+        return Ok((kept, name));
     }
     let mut text = Text::EMPTY;
     text.push(directory);
@@ -109,18 +112,18 @@ fn parent<'a>(on: &Follower<'a>, path: &'a [u8]) -> Result<(i32, &'a [u8])> {
     find::find_or_make(on.root, text.as_bytes(), Kind::Directory, 0o755, false).map(|fd| (fd, name))
 }
 
-pub(crate) fn link(on: &Follower<'_>, path: u64, target: u64) -> Result<()> {
+pub(crate) fn link(on: &mut Follower<'_>, path: u64, target: u64) -> Result<()> {
     let (path, target) = (on.text(path)?, on.text(target)?);
     let (directory, name) = parent(on, path)?;
     let made = call!(nr::SYMLINKAT, target.as_ptr(), directory, name.as_ptr());
-    close(directory);
+    on.keep(path, directory);
     match made {
         Err(errno::EEXIST) => Ok(()),
         other => other.call("symlinkat", path).map(drop),
     }
 }
 
-pub(crate) fn node(on: &Follower<'_>, operands: &[u64; 6]) -> Result<()> {
+pub(crate) fn node(on: &mut Follower<'_>, operands: &[u64; 6]) -> Result<()> {
     const NOFOLLOW: usize = 0x100;
     let [path, mode, device, user, group, _] = *operands;
     let path = on.text(path)?;
@@ -131,10 +134,12 @@ pub(crate) fn node(on: &Follower<'_>, operands: &[u64; 6]) -> Result<()> {
         Err(errno::EEXIST) => verify_node(directory, name, mode, device),
         other => other.call("mknodat", path).map(drop),
     };
-    let made = made
-        .and_then(|()| call!(nr::FCHOWNAT, directory, name.as_ptr(), user, group, NOFOLLOW).call("fchownat", path))
-        .and_then(|_| call!(nr::FCHMODAT, directory, name.as_ptr(), mode & 0o7777).call("fchmodat", path));
-    close(directory);
+    // Nodes are made with the mode that they get, since the mask is 0, by user and group 0.
+    let made = made.and_then(|()| match (user, group) {
+        (0, 0) => Ok(0),
+        _ => call!(nr::FCHOWNAT, directory, name.as_ptr(), user, group, NOFOLLOW).call("fchownat", path),
+    });
+    on.keep(path, directory);
     made.map(drop)
 }
 

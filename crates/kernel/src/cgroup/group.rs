@@ -298,6 +298,14 @@ impl Group {
         }
     }
 
+    /// Removes the group when it has neither processes nor groups below it; `false` when it is to be emptied first.
+    #[must_use]
+    pub fn remove_empty(&self) -> bool {
+        let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT));
+        let legacy = self.layout.legacy.iter().map(|one| one.path.join(&self.name));
+        self.unified().into_iter().chain(legacy).map(gone).fold(true, |all, one| all && one)
+    }
+
     /// Removes the group and those that were made below it; none may have a process any more.
     ///
     /// # Errors

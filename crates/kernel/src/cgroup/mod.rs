@@ -44,7 +44,8 @@ impl Layout {
         // The usual place of a host with version 2 alone, whose table of mounts need not be read for that.
         if rustix::fs::statfs(TREE).is_ok_and(|system| system.f_type == CGROUP2_MAGIC) {
             let path = Path::new(TREE).join("cgroup.controllers");
-            let controllers = std::fs::read_to_string(path).unwrap_or_default();
+            let controllers = crate::file::read_small(&path).unwrap_or_default();
+            let controllers = String::from_utf8_lossy(&controllers);
             let unified_controllers = controllers.split_whitespace().map(str::to_owned).collect();
             return Ok(Self { unified: Some(TREE.into()), unified_controllers, legacy: Vec::new() });
         }

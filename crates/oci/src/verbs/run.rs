@@ -36,7 +36,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let code = u8::try_from(exit.shell()).unwrap_or(255);
     if !options.keep {
         let lock = created.home.lock()?;
-        container::delete(global, &created.home, &created.state)?;
+        container::delete_with(global, &created.home, &created.state, &created.spec.hooks.poststop)?;
         drop(lock);
     }
     Ok(code)

@@ -122,6 +122,8 @@ impl Lower<'_, '_> {
     fn prefix(&mut self) {
         let given = self.given;
         self.to.push(code::SIGNALS, &[]);
+        // What is made has the mode that the plan says.
+        self.to.push(code::UMASK, &[0]);
         if let Some(score) = self.plan.oom_score_adj {
             let text = score.to_string();
             let (path, bytes) = (self.to.text("/proc/self/oom_score_adj"), self.to.bytes(text.as_bytes()));
@@ -254,6 +256,10 @@ impl Lower<'_, '_> {
             Step::Pause => {
                 let none = self.to.empty_slot();
                 self.to.push(code::PAUSE, &[none, 0]);
+            }
+            Step::Limited => {
+                let none = self.to.empty_slot();
+                self.to.push(code::WAIT, &[none, 0]);
             }
             Step::Hook { hook } => self.hook(hook),
             Step::Park => self.park(),
