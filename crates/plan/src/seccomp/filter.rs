@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use spec::oci::seccomp::{Action, Arg, Flag, Operator, Seccomp, Syscall};
 
 use super::assembler::{Assembler, Target, code};
-use super::{Arch, Error, Instruction, LONGEST, Program, outcome, tables};
+use super::{Arch, Error, Instruction, LONGEST, Program, flag, outcome, tables};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -21,7 +21,7 @@ pub(super) const ARGUMENTS: u32 = 16;
 /// # Errors
 /// What the profile says that no program can do, or none that the kernel would take.
 pub fn compile(profile: &Seccomp, native: Arch) -> Result<Program, Error> {
-    let flags = profile.flags.iter().map(flag).try_fold(0, |all, flag| Ok(all | flag?))?;
+    let flags = flags(profile, notifies(profile)?)?;
     let default = outcome_of(profile.default_action, profile.default_errno_ret)?;
     let rules = profile.syscalls.iter().map(Rule::of).collect::<Result<Vec<_>, _>>()?;
     let compat = native.compat().filter(|compat| profile.architectures.contains(&compat.named()));
@@ -48,14 +48,33 @@ fn fit(instructions: Vec<Instruction>) -> Result<Vec<Instruction>, Error> {
     }
 }
 
-fn flag(flag: &Flag) -> Result<u32, Error> {
-    match flag {
-        // It is installed by the only thread there is.
-        Flag::ThreadSync => Ok(0),
-        Flag::Log => Ok(1 << 1),
-        Flag::SpecAllow => Ok(1 << 2),
-        Flag::WaitKillable => Err(Error::WaitKillable),
+/// Whether a listener decides on some system call.
+fn notifies(profile: &Seccomp) -> Result<bool, Error> {
+    let asks = |rule: &&Syscall| rule.action == Action::Notify;
+    let default = profile.default_action == Action::Notify;
+    let rule = profile.syscalls.iter().any(|rule| asks(&rule));
+    if (default || rule) && profile.listener_path.as_deref().is_none_or(str::is_empty) {
+        return Err(Error::Notify);
     }
+    if default {
+        return Err(Error::NotifyDefault);
+    }
+    if profile.syscalls.iter().filter(asks).any(|rule| rule.names.iter().any(|name| name == "write")) {
+        return Err(Error::NotifyWrite);
+    }
+    Ok(rule)
+}
+
+fn flags(profile: &Seccomp, notifies: bool) -> Result<u32, Error> {
+    let start = if notifies { flag::NEW_LISTENER } else { 0 };
+    profile.flags.iter().try_fold(start, |all, one| match one {
+        // It is installed by the only thread there is.
+        Flag::ThreadSync => Ok(all),
+        Flag::Log => Ok(all | flag::LOG),
+        Flag::SpecAllow => Ok(all | flag::SPEC_ALLOW),
+        Flag::WaitKillable if notifies => Ok(all | flag::WAIT_KILLABLE_RECV),
+        Flag::WaitKillable => Err(Error::WaitKillable),
+    })
 }
 
 fn outcome_of(action: Action, errno: Option<u32>) -> Result<u32, Error> {
@@ -72,7 +91,7 @@ fn outcome_of(action: Action, errno: Option<u32>) -> Result<u32, Error> {
         Action::Trace => Ok(outcome::TRACE | number(4095)?),
         Action::Allow => plain(outcome::ALLOW),
         Action::Log => plain(outcome::LOG),
-        Action::Notify => Err(Error::Notify),
+        Action::Notify => plain(outcome::USER_NOTIF),
     }
 }
 

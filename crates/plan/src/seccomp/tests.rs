@@ -8,7 +8,7 @@ use spec::oci::seccomp::{Action, Arch as Named, Arg, Flag, Operator, Seccomp, Sy
 
 use super::profile::default_profile;
 use super::simulate::{self, Data};
-use super::{Arch, Error, Instruction, Program, compile, outcome, tables};
+use super::{Arch, Error, Instruction, Program, compile, flag, outcome, tables};
 
 const ALL: [Arch; 4] = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm];
 const EPERM: u32 = outcome::ERRNO | 1;
@@ -66,7 +66,7 @@ fn returned(action: Action, errno: Option<u32>) -> u32 {
         Action::Trace => outcome::TRACE | errno.unwrap_or(1),
         Action::Allow => outcome::ALLOW,
         Action::Log => outcome::LOG,
-        Action::Notify => unreachable!("compile refuses it"),
+        Action::Notify => outcome::USER_NOTIF,
     }
 }
 
@@ -131,11 +131,12 @@ const NAMES: [&str; 14] = [
 
 fn rule(most: usize) -> impl Strategy<Value = Syscall> {
     let names = prop::collection::vec(prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 1..5);
-    (names, action(), prop::collection::vec(arg(), 0..most)).prop_map(|(names, (action, errno_ret), args)| Syscall {
-        names,
-        action,
-        errno_ret,
-        args,
+    let action = prop_oneof![8 => action(), 1 => Just((Action::Notify, None))];
+    (names, action, prop::collection::vec(arg(), 0..most)).prop_map(|(mut names, (action, errno_ret), args)| {
+        if action == Action::Notify {
+            names.retain(|name| name != "write");
+        }
+        Syscall { names, action, errno_ret, args }
     })
 }
 
@@ -148,6 +149,7 @@ fn profile(rules: usize) -> impl Strategy<Value = Seccomp> {
         |((default_action, errno), architectures, syscalls)| Seccomp {
             architectures,
             syscalls,
+            listener_path: Some("/run/listener".to_owned()),
             ..empty(default_action, errno)
         },
     )
@@ -400,12 +402,57 @@ fn seccomp_refuses_what_no_program_can_do() {
     let with = |rule: Syscall| compile(&Seccomp { syscalls: vec![rule], ..empty(Action::Allow, None) }, Arch::X86_64);
     let rule = |action, errno_ret, args| Syscall { names: vec!["read".to_owned()], action, errno_ret, args };
     let seventh = Arg { index: 6, value: 0, value_two: 0, op: Operator::Equal };
-    assert_eq!(with(rule(Action::Notify, None, Vec::new())), Err(Error::Notify));
     assert_eq!(with(rule(Action::Allow, Some(1), Vec::new())), Err(Error::ErrnoUnused { errno: 1 }));
     assert_eq!(with(rule(Action::Errno, Some(4096), Vec::new())), Err(Error::Errno { errno: 4096 }));
     let argument = Error::Argument { name: "read".to_owned(), index: 6 };
     assert_eq!(with(rule(Action::Errno, None, vec![seventh])), Err(argument));
+}
+
+/// A profile whose one rule has the listener decide on these.
+fn notifying(names: &[&str], listener: Option<&str>) -> Seccomp {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let rule = Syscall { names, action: Action::Notify, errno_ret: None, args: Vec::new() };
+    Seccomp { syscalls: vec![rule], listener_path: listener.map(str::to_owned), ..empty(Action::Allow, None) }
+}
+
+#[test]
+fn seccomp_notifies_a_listener() {
+    let profile = notifying(&["mount", "no_such_call"], Some("/run/listener"));
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    assert_eq!(program.flags, 1 << 3);
+    let call = |nr| Data { nr, arch: Arch::X86_64.audit(), ip: 0, args: [0; 6] };
+    assert_eq!(simulate::run(&program.instructions, &call(165)), Ok(0x7fc0_0000));
+    assert_eq!(simulate::run(&program.instructions, &call(166)), Ok(outcome::ALLOW));
+}
+
+#[test]
+fn seccomp_notifies_nobody_without_a_listener() {
+    for listener in [None, Some("")] {
+        assert_eq!(compile(&notifying(&["mount"], listener), Arch::X86_64), Err(Error::Notify));
+        assert_eq!(compile(&notifying(&["write"], listener), Arch::X86_64), Err(Error::Notify));
+    }
     assert_eq!(compile(&empty(Action::Notify, None), Arch::X86_64), Err(Error::Notify));
+}
+
+#[test]
+fn seccomp_notifies_neither_by_default_nor_of_write() {
+    let listener = Some("/run/listener");
+    let default = Seccomp { default_action: Action::Notify, ..notifying(&[], listener) };
+    assert_eq!(compile(&default, Arch::X86_64), Err(Error::NotifyDefault));
+    assert_eq!(compile(&notifying(&["mount", "write"], listener), Arch::X86_64), Err(Error::NotifyWrite));
+    assert!(compile(&notifying(&["writev", "pwrite64"], listener), Arch::X86_64).is_ok());
+    let mut errno = notifying(&["mount"], listener);
+    errno.syscalls[0].errno_ret = Some(1);
+    assert_eq!(compile(&errno, Arch::X86_64), Err(Error::ErrnoUnused { errno: 1 }));
+}
+
+#[test]
+fn seccomp_says_what_is_wrong_with_a_listener() {
+    assert_eq!(Error::Notify.to_string(), "SCMP_ACT_NOTIFY needs a listenerPath");
+    assert_eq!(Error::NotifyDefault.to_string(), "SCMP_ACT_NOTIFY can not be the default action");
+    assert_eq!(Error::NotifyWrite.to_string(), "SCMP_ACT_NOTIFY can not be used for the system call write");
+    let flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY";
+    assert_eq!(Error::WaitKillable.to_string(), flag);
 }
 
 /// As many rules with one condition each, for a system call each time another.
@@ -446,6 +493,18 @@ fn seccomp_hands_flags_on() {
         |flags| compile(&Seccomp { flags, ..empty(Action::Allow, None) }, Arch::X86_64).map(|program| program.flags);
     assert_eq!(with(vec![Flag::Log, Flag::SpecAllow, Flag::ThreadSync]), Ok(6));
     assert_eq!(with(vec![Flag::WaitKillable]), Err(Error::WaitKillable));
+    let listening = |flags| {
+        let profile = Seccomp { flags, ..notifying(&["mount"], Some("/run/listener")) };
+        compile(&profile, Arch::X86_64).map(|program| program.flags)
+    };
+    assert_eq!(listening(vec![Flag::WaitKillable]), Ok(flag::NEW_LISTENER | 1 << 5));
+    assert_eq!(listening(vec![Flag::Log, Flag::WaitKillable]), Ok(1 << 1 | 1 << 3 | 1 << 5));
+    // A path alone is no listener.
+    let path = Some("/run/listener".to_owned());
+    let idle = Seccomp { listener_path: path, flags: vec![Flag::WaitKillable], ..empty(Action::Allow, None) };
+    assert_eq!(compile(&idle, Arch::X86_64), Err(Error::WaitKillable));
+    // No TSYNC, which the kernel would take with TSYNC_ESRCH only.
+    assert_eq!(listening(vec![Flag::ThreadSync]), Ok(flag::NEW_LISTENER));
 }
 
 #[test]
