@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a profile to a program: which outcome each number has, and how the arguments are compared.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use spec::oci::seccomp::{Action, Arg, Flag, Operator, Seccomp, Syscall};
@@ -30,9 +31,11 @@ pub fn compile(profile: &Seccomp, native: Arch) -> Result<Program, Error> {
     let mut assembler = Assembler::default();
     let mut dispatch = Target::Return(outcome::KILL_PROCESS);
     for arch in compat.into_iter().chain([native]) {
-        let ranges = Numbers { arch, x32: x32 && arch == native, default }.ranges(&rules);
+        let more = if arch == Arch::X86 { multiplexed(&rules) } else { Vec::new() };
+        let rules = if arch == Arch::X86 { &more } else { &rules };
+        let ranges = Numbers { arch, x32: x32 && arch == native, default }.ranges(rules);
         let mut section =
-            Section { assembler: &mut assembler, rules: &rules, default, narrow: arch.narrow(), chains: Vec::new() };
+            Section { assembler: &mut assembler, rules, default, narrow: arch.narrow(), chains: Vec::new() };
         let search = section.search(&ranges);
         let start = assembler.load(NUMBER, search);
         dispatch = assembler.test(code::EQUAL, arch.audit(), start, dispatch);
@@ -95,9 +98,29 @@ fn outcome_of(action: Action, errno: Option<u32>) -> Result<u32, Error> {
     }
 }
 
+/// The rules of 32-bit x86, with what they say of calls that are made through socketcall(2) and ipc(2).
+///
+/// These hide the arguments: of a call for which a rule has conditions, the rules from there on say nothing.
+fn multiplexed<'a>(rules: &[Rule<'a>]) -> Vec<Rule<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::with_capacity(rules.len());
+    for rule in rules {
+        all.push(rule.clone());
+        for name in &rule.names {
+            let Some((through, arg)) = tables::multiplexed(name) else { continue };
+            if seen.insert(*name) && rule.args.is_empty() {
+                let args = std::slice::from_ref(arg);
+                all.push(Rule { names: vec![through], outcome: rule.outcome, args, together: 1 });
+            }
+        }
+    }
+    all
+}
+
 /// A rule that has been checked.
+#[derive(Clone)]
 struct Rule<'a> {
-    names: &'a [String],
+    names: Vec<&'a str>,
     outcome: u32,
     args: &'a [Arg],
     /// How many of the conditions, in order, must hold together; one such group is enough.
@@ -114,7 +137,7 @@ impl<'a> Rule<'a> {
         let repeated =
             args.iter().enumerate().any(|(at, arg)| args.iter().skip(at + 1).any(|other| other.index == arg.index));
         Ok(Self {
-            names: &rule.names,
+            names: rule.names.iter().map(String::as_str).collect(),
             outcome: outcome_of(rule.action, rule.errno_ret)?,
             args,
             together: if repeated { 1 } else { args.len().max(1) },
@@ -161,7 +184,7 @@ impl Numbers {
     fn uses(&self, rules: &[Rule<'_>]) -> Vec<(u32, usize)> {
         let mut uses = Vec::with_capacity(512);
         for (at, rule) in rules.iter().enumerate() {
-            for name in rule.names {
+            for name in &rule.names {
                 uses.extend(tables::number(self.arch, name).map(|number| (number, at)));
                 if self.x32 {
                     uses.extend(tables::number_x32(name).map(|number| (number, at)));

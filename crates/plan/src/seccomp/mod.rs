@@ -11,7 +11,8 @@
 //!
 //! Rules are tried in the order of the profile. A rule's conditions must all hold, except that several on one argument
 //! make the rule hold as soon as one of them does, as runc and crun have it. The host's own architecture is always there.
-//! A name that an architecture lacks is passed over; a number beyond the tables is `ENOSYS`, as on the kernel they are of.
+//! A rule without conditions also decides on calls that 32-bit x86 makes through socketcall(2) and ipc(2); one with
+//! conditions can not, since they hide the arguments. A name that an architecture lacks is passed over; a number beyond the tables is `ENOSYS`, as on the kernel they are of.
 
 mod assembler;
 mod filter;

@@ -26,6 +26,7 @@ fn reference(profile: &Seccomp, native: Arch, data: &Data) -> u32 {
     let known = data.nr <= tables::highest(arch)
         || (x32 && tables::NUMBERS_X32.contains(&data.nr))
         || (arch == Arch::Arm && tables::NUMBERS_ARM.contains(&data.nr));
+    let mut named = BTreeSet::new();
     for rule in &profile.syscalls {
         let number = |name: &String| match x32 && is_x32 {
             true => tables::number_x32(name),
@@ -33,6 +34,12 @@ fn reference(profile: &Seccomp, native: Arch, data: &Data) -> u32 {
         };
         if rule.names.iter().any(|name| number(name) == Some(data.nr)) && matches(&rule.args, data, arch.narrow()) {
             return returned(rule.action, rule.errno_ret);
+        }
+        for (name, (through, arg)) in rule.names.iter().filter_map(|name| Some((name, tables::multiplexed(name)?))) {
+            let first = arch == Arch::X86 && named.insert(name) && rule.args.is_empty();
+            if first && tables::number(arch, through) == Some(data.nr) && matches(&[*arg], data, true) {
+                return returned(rule.action, rule.errno_ret);
+            }
         }
     }
     if known { returned(profile.default_action, profile.default_errno_ret) } else { ENOSYS }
@@ -112,7 +119,7 @@ fn arg() -> impl Strategy<Value = Arg> {
     (0u32..6, value(), value(), op).prop_map(|(index, value, value_two, op)| Arg { index, value, value_two, op })
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 18] = [
     "read",
     "write",
     "open",
@@ -126,6 +133,10 @@ const NAMES: [&str; 14] = [
     "mseal",
     "file_setattr",
     "cacheflush",
+    "socketcall",
+    "ipc",
+    "shmat",
+    "accept",
     "no_such_call",
 ];
 
@@ -467,6 +478,40 @@ fn distinct_rules(count: u64) -> Seccomp {
     };
     let syscalls = (0..count).zip(table.iter().copied().cycle()).map(rule).collect();
     Seccomp { syscalls, ..empty(Action::Allow, None) }
+}
+
+#[test]
+fn seccomp_sees_into_socketcall_and_ipc() {
+    let rule = |name: &str, action, args: &[Arg]| Syscall {
+        names: vec![name.to_owned()],
+        action,
+        errno_ret: None,
+        args: args.to_vec(),
+    };
+    let family = Arg { index: 0, value: 40, value_two: 0, op: Operator::Equal };
+    let syscalls = vec![
+        rule("connect", Action::Errno, &[]),
+        rule("accept", Action::Trap, &[]),
+        rule("shmat", Action::KillProcess, &[]),
+        rule("socket", Action::Errno, &[family]),
+        // The family can not be seen: it is as if socketcall(2) were not told of sockets.
+        rule("socket", Action::Trap, &[]),
+        rule("socketcall", Action::Log, &[]),
+    ];
+    let profile = Seccomp { architectures: vec![Named::X86], syscalls, ..empty(Action::Allow, None) };
+    let call = |native, arch: Arch, nr, first| {
+        let data = Data { nr, arch: arch.audit(), ip: 0, args: [first, 0, 0, 0, 0, 0] };
+        simulate::run(&compile(&profile, native).unwrap().instructions, &data).unwrap()
+    };
+    for native in [Arch::X86, Arch::X86_64] {
+        let socketcall = [1, 2, 3, 4, 5, 0x1_0003].map(|first| call(native, Arch::X86, 102, first));
+        assert_eq!(socketcall, [outcome::LOG, outcome::LOG, EPERM, outcome::LOG, outcome::TRAP, outcome::LOG]);
+        let ipc = [20, 21, 0x1_0015, 0xffff_0015, 22].map(|first| call(native, Arch::X86, 117, first));
+        let kill = outcome::KILL_PROCESS;
+        assert_eq!(ipc, [outcome::ALLOW, kill, kill, kill, outcome::ALLOW]);
+    }
+    // Where they are other calls: getuid and setregid.
+    assert_eq!(call(Arch::X86_64, Arch::X86_64, 102, 3), outcome::ALLOW);
 }
 
 #[test]

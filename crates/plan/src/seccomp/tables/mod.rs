@@ -9,6 +9,8 @@ mod x86_64;
 
 use std::ops::RangeInclusive;
 
+use spec::oci::seccomp::Arg;
+
 use super::Arch;
 
 /// Set in the number of an x32 system call.
@@ -22,6 +24,12 @@ pub(super) fn number(arch: Arch, name: &str) -> Option<u32> {
 /// The number of an x32 system call, with its bit.
 pub(super) fn number_x32(name: &str) -> Option<u32> {
     find(x32::TABLE, name).or_else(|| find(x86_64::TABLE, name)).map(|number| number | X32_BIT)
+}
+
+/// Through which other system call of 32-bit x86 this one can be made too, and with what argument.
+pub(super) fn multiplexed(name: &str) -> Option<(&'static str, &'static Arg)> {
+    let at = x86::MULTIPLEXED.binary_search_by(|(known, ..)| (*known).cmp(name)).ok()?;
+    x86::MULTIPLEXED.get(at).map(|(_, through, arg)| (*through, arg))
 }
 
 /// The highest number of the ordinary range.
@@ -60,6 +68,7 @@ mod tests {
         for table in ALL.map(|arch| table(arch).0).into_iter().chain([x32::TABLE]) {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0));
         }
+        assert!(x86::MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]
