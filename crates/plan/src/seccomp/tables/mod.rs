@@ -23,7 +23,8 @@ pub(super) fn number(arch: Arch, name: &str) -> Option<u32> {
 
 /// The number of an x32 system call, with its bit.
 pub(super) fn number_x32(name: &str) -> Option<u32> {
-    find(x32::TABLE, name).or_else(|| find(x86_64::TABLE, name)).map(|number| number | X32_BIT)
+    let shared = || if x32::LACKS.contains(&name) { None } else { find(x86_64::TABLE, name) };
+    find(x32::TABLE, name).or_else(shared).map(|number| number | X32_BIT)
 }
 
 /// Through which other system call of 32-bit x86 this one can be made too, and with what argument.
@@ -83,5 +84,6 @@ mod tests {
         assert_eq!(numbers("no_such_call"), [None; 4]);
         assert_eq!(ALL.map(highest), [469; 4]);
         assert_eq!((number_x32("read"), number_x32("ioctl")), (Some(X32_BIT), Some(X32_BIT + 514)));
+        assert!(x32::LACKS.iter().all(|name| number_x32(name).is_none() && number(Arch::X86_64, name).is_some()));
     }
 }
