@@ -19,7 +19,8 @@
 // - Own: libseccomp 2.5.4 does not do for the whole profile what it does for the rule alone, and only one rule or several
 //   that agree match. It forgets to load what it compares: where a test on the low half fails, the next one expects the
 //   high half and finds the low one still (`< 0xffffffff` or `> 0x100000000` matches 0xffffffff), and where the first
-//   call of i386 has no number of its own (semop), the number is compared with the architecture. There are few of these.
+//   call of an architecture has no number there (semop on i386, fcntl64 on x86_64), the number is not loaded and the
+//   architecture is compared instead. There are few of these.
 // - Multiplexed: socketcall(2) and ipc(2) of i386. A rule with conditions is not carried over to them in ours, since they
 //   hide the arguments; libseccomp drops the condition on the first argument and compares the others with something
 //   else. ipc(2) ignores the upper half of its first argument; so does ours, but not libseccomp's.
