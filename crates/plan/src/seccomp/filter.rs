@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a profile to a program: which outcome each number has, and how the arguments are compared.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use spec::oci::seccomp::{Action, Arg, Flag, Operator, Seccomp, Syscall};
 
 use super::assembler::{Assembler, Target, code};
-use super::{Arch, Error, Instruction, LONGEST, Program, outcome, tables};
+use super::{Arch, Error, Instruction, LONGEST, Program, flag, outcome, tables};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -21,7 +22,7 @@ pub(super) const ARGUMENTS: u32 = 16;
 /// # Errors
 /// What the profile says that no program can do, or none that the kernel would take.
 pub fn compile(profile: &Seccomp, native: Arch) -> Result<Program, Error> {
-    let flags = profile.flags.iter().map(flag).try_fold(0, |all, flag| Ok(all | flag?))?;
+    let flags = flags(profile, notifies(profile)?)?;
     let default = outcome_of(profile.default_action, profile.default_errno_ret)?;
     let rules = profile.syscalls.iter().map(Rule::of).collect::<Result<Vec<_>, _>>()?;
     let compat = native.compat().filter(|compat| profile.architectures.contains(&compat.named()));
@@ -30,9 +31,11 @@ pub fn compile(profile: &Seccomp, native: Arch) -> Result<Program, Error> {
     let mut assembler = Assembler::default();
     let mut dispatch = Target::Return(outcome::KILL_PROCESS);
     for arch in compat.into_iter().chain([native]) {
-        let ranges = Numbers { arch, x32: x32 && arch == native, default }.ranges(&rules);
+        let more = if arch == Arch::X86 { multiplexed(&rules) } else { Vec::new() };
+        let rules = if arch == Arch::X86 { &more } else { &rules };
+        let ranges = Numbers { arch, x32: x32 && arch == native, default }.ranges(rules);
         let mut section =
-            Section { assembler: &mut assembler, rules: &rules, default, narrow: arch.narrow(), chains: Vec::new() };
+            Section { assembler: &mut assembler, rules, default, narrow: arch.narrow(), chains: Vec::new() };
         let search = section.search(&ranges);
         let start = assembler.load(NUMBER, search);
         dispatch = assembler.test(code::EQUAL, arch.audit(), start, dispatch);
@@ -48,14 +51,33 @@ fn fit(instructions: Vec<Instruction>) -> Result<Vec<Instruction>, Error> {
     }
 }
 
-fn flag(flag: &Flag) -> Result<u32, Error> {
-    match flag {
-        // It is installed by the only thread there is.
-        Flag::ThreadSync => Ok(0),
-        Flag::Log => Ok(1 << 1),
-        Flag::SpecAllow => Ok(1 << 2),
-        Flag::WaitKillable => Err(Error::WaitKillable),
+/// Whether a listener decides on some system call.
+fn notifies(profile: &Seccomp) -> Result<bool, Error> {
+    let asks = |rule: &&Syscall| rule.action == Action::Notify;
+    let default = profile.default_action == Action::Notify;
+    let rule = profile.syscalls.iter().any(|rule| asks(&rule));
+    if (default || rule) && profile.listener_path.as_deref().is_none_or(str::is_empty) {
+        return Err(Error::Notify);
     }
+    if default {
+        return Err(Error::NotifyDefault);
+    }
+    if profile.syscalls.iter().filter(asks).any(|rule| rule.names.iter().any(|name| name == "write")) {
+        return Err(Error::NotifyWrite);
+    }
+    Ok(rule)
+}
+
+fn flags(profile: &Seccomp, notifies: bool) -> Result<u32, Error> {
+    let start = if notifies { flag::NEW_LISTENER } else { 0 };
+    profile.flags.iter().try_fold(start, |all, one| match one {
+        // It is installed by the only thread there is.
+        Flag::ThreadSync => Ok(all),
+        Flag::Log => Ok(all | flag::LOG),
+        Flag::SpecAllow => Ok(all | flag::SPEC_ALLOW),
+        Flag::WaitKillable if notifies => Ok(all | flag::WAIT_KILLABLE_RECV),
+        Flag::WaitKillable => Err(Error::WaitKillable),
+    })
 }
 
 fn outcome_of(action: Action, errno: Option<u32>) -> Result<u32, Error> {
@@ -72,13 +94,33 @@ fn outcome_of(action: Action, errno: Option<u32>) -> Result<u32, Error> {
         Action::Trace => Ok(outcome::TRACE | number(4095)?),
         Action::Allow => plain(outcome::ALLOW),
         Action::Log => plain(outcome::LOG),
-        Action::Notify => Err(Error::Notify),
+        Action::Notify => plain(outcome::USER_NOTIF),
     }
 }
 
+/// The rules of 32-bit x86, with what they say of calls that are made through socketcall(2) and ipc(2).
+///
+/// These hide the arguments: of a call for which a rule has conditions, the rules from there on say nothing.
+fn multiplexed<'a>(rules: &[Rule<'a>]) -> Vec<Rule<'a>> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::with_capacity(rules.len());
+    for rule in rules {
+        all.push(rule.clone());
+        for name in &rule.names {
+            let Some((through, arg)) = tables::multiplexed(name) else { continue };
+            if seen.insert(*name) && rule.args.is_empty() {
+                let args = std::slice::from_ref(arg);
+                all.push(Rule { names: vec![through], outcome: rule.outcome, args, together: 1 });
+            }
+        }
+    }
+    all
+}
+
 /// A rule that has been checked.
+#[derive(Clone)]
 struct Rule<'a> {
-    names: &'a [String],
+    names: Vec<&'a str>,
     outcome: u32,
     args: &'a [Arg],
     /// How many of the conditions, in order, must hold together; one such group is enough.
@@ -95,7 +137,7 @@ impl<'a> Rule<'a> {
         let repeated =
             args.iter().enumerate().any(|(at, arg)| args.iter().skip(at + 1).any(|other| other.index == arg.index));
         Ok(Self {
-            names: &rule.names,
+            names: rule.names.iter().map(String::as_str).collect(),
             outcome: outcome_of(rule.action, rule.errno_ret)?,
             args,
             together: if repeated { 1 } else { args.len().max(1) },
@@ -142,7 +184,7 @@ impl Numbers {
     fn uses(&self, rules: &[Rule<'_>]) -> Vec<(u32, usize)> {
         let mut uses = Vec::with_capacity(512);
         for (at, rule) in rules.iter().enumerate() {
-            for name in rule.names {
+            for name in &rule.names {
                 uses.extend(tables::number(self.arch, name).map(|number| (number, at)));
                 if self.x32 {
                     uses.extend(tables::number_x32(name).map(|number| (number, at)));

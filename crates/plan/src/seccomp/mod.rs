@@ -11,7 +11,8 @@
 //!
 //! Rules are tried in the order of the profile. A rule's conditions must all hold, except that several on one argument
 //! make the rule hold as soon as one of them does, as runc and crun have it. The host's own architecture is always there.
-//! A name that an architecture lacks is passed over; a number beyond the tables is `ENOSYS`, as on the kernel they are of.
+//! A rule without conditions also decides on calls that 32-bit x86 makes through socketcall(2) and ipc(2); one with
+//! conditions can not, since they hide the arguments. A name that an architecture lacks is passed over; a number beyond the tables is `ENOSYS`, as on the kernel they are of.
 
 mod assembler;
 mod filter;
@@ -44,6 +45,8 @@ pub mod outcome {
     pub const TRAP: u32 = 0x0003_0000;
     /// The call fails; the data is the error number.
     pub const ERRNO: u32 = 0x0005_0000;
+    /// A listener decides.
+    pub const USER_NOTIF: u32 = 0x7fc0_0000;
     /// A tracer decides; the data is its message.
     pub const TRACE: u32 = 0x7ff0_0000;
     /// The call is made and logged.
@@ -52,14 +55,35 @@ pub mod outcome {
     pub const ALLOW: u32 = 0x7fff_0000;
 }
 
+/// How a program is installed (`SECCOMP_FILTER_FLAG_*`).
+///
+/// `TSYNC` is not among them: the only thread there is installs the program. So the kernel never sees it together with
+/// [`NEW_LISTENER`](flag::NEW_LISTENER), which it would take with `TSYNC_ESRCH` only.
+pub mod flag {
+    /// All actions but allow are logged.
+    pub const LOG: u32 = 1 << 1;
+    /// Without the mitigation of speculative store bypass.
+    pub const SPEC_ALLOW: u32 = 1 << 2;
+    /// seccomp(2) returns the descriptor that the listener reads from.
+    pub const NEW_LISTENER: u32 = 1 << 3;
+    /// Who waits for a listener can only be killed.
+    pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+}
+
 /// Why a profile can not be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Nobody listens.
-    #[error("SCMP_ACT_NOTIFY needs a listener, and there is none yet")]
+    #[error("SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
+    /// The runtime's own last calls would wait for whoever does not listen yet.
+    #[error("SCMP_ACT_NOTIFY can not be the default action")]
+    NotifyDefault,
+    /// The runtime may still write before anybody listens.
+    #[error("SCMP_ACT_NOTIFY can not be used for the system call write")]
+    NotifyWrite,
     /// A flag that only makes sense with a listener.
-    #[error("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a listener, and there is none yet")]
+    #[error("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY")]
     WaitKillable,
     /// A system call has six arguments.
     #[error("{name}: there is no argument {index}, only 0 to 5")]
@@ -172,6 +196,6 @@ pub struct Instruction {
 pub struct Program {
     /// The instructions.
     pub instructions: Vec<Instruction>,
-    /// `SECCOMP_FILTER_FLAG_*`.
+    /// `SECCOMP_FILTER_FLAG_*`, see [`flag`].
     pub flags: u32,
 }

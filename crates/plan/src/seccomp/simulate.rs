@@ -42,7 +42,7 @@ pub enum Error {
     End,
 }
 
-/// The outcome (`SECCOMP_RET_*` and its data).
+/// The outcome ([`outcome`](super::outcome)'s `SECCOMP_RET_*` and its data).
 ///
 /// # Errors
 /// The program is not valid.

@@ -8,7 +8,7 @@ use spec::oci::seccomp::{Action, Arch as Named, Arg, Flag, Operator, Seccomp, Sy
 
 use super::profile::default_profile;
 use super::simulate::{self, Data};
-use super::{Arch, Error, Instruction, Program, compile, outcome, tables};
+use super::{Arch, Error, Instruction, Program, compile, flag, outcome, tables};
 
 const ALL: [Arch; 4] = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm];
 const EPERM: u32 = outcome::ERRNO | 1;
@@ -26,6 +26,7 @@ fn reference(profile: &Seccomp, native: Arch, data: &Data) -> u32 {
     let known = data.nr <= tables::highest(arch)
         || (x32 && tables::NUMBERS_X32.contains(&data.nr))
         || (arch == Arch::Arm && tables::NUMBERS_ARM.contains(&data.nr));
+    let mut named = BTreeSet::new();
     for rule in &profile.syscalls {
         let number = |name: &String| match x32 && is_x32 {
             true => tables::number_x32(name),
@@ -33,6 +34,12 @@ fn reference(profile: &Seccomp, native: Arch, data: &Data) -> u32 {
         };
         if rule.names.iter().any(|name| number(name) == Some(data.nr)) && matches(&rule.args, data, arch.narrow()) {
             return returned(rule.action, rule.errno_ret);
+        }
+        for (name, (through, arg)) in rule.names.iter().filter_map(|name| Some((name, tables::multiplexed(name)?))) {
+            let first = arch == Arch::X86 && named.insert(name) && rule.args.is_empty();
+            if first && tables::number(arch, through) == Some(data.nr) && matches(&[*arg], data, true) {
+                return returned(rule.action, rule.errno_ret);
+            }
         }
     }
     if known { returned(profile.default_action, profile.default_errno_ret) } else { ENOSYS }
@@ -66,7 +73,7 @@ fn returned(action: Action, errno: Option<u32>) -> u32 {
         Action::Trace => outcome::TRACE | errno.unwrap_or(1),
         Action::Allow => outcome::ALLOW,
         Action::Log => outcome::LOG,
-        Action::Notify => unreachable!("compile refuses it"),
+        Action::Notify => outcome::USER_NOTIF,
     }
 }
 
@@ -112,7 +119,7 @@ fn arg() -> impl Strategy<Value = Arg> {
     (0u32..6, value(), value(), op).prop_map(|(index, value, value_two, op)| Arg { index, value, value_two, op })
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 18] = [
     "read",
     "write",
     "open",
@@ -126,16 +133,21 @@ const NAMES: [&str; 14] = [
     "mseal",
     "file_setattr",
     "cacheflush",
+    "socketcall",
+    "ipc",
+    "shmat",
+    "accept",
     "no_such_call",
 ];
 
 fn rule(most: usize) -> impl Strategy<Value = Syscall> {
     let names = prop::collection::vec(prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 1..5);
-    (names, action(), prop::collection::vec(arg(), 0..most)).prop_map(|(names, (action, errno_ret), args)| Syscall {
-        names,
-        action,
-        errno_ret,
-        args,
+    let action = prop_oneof![8 => action(), 1 => Just((Action::Notify, None))];
+    (names, action, prop::collection::vec(arg(), 0..most)).prop_map(|(mut names, (action, errno_ret), args)| {
+        if action == Action::Notify {
+            names.retain(|name| name != "write");
+        }
+        Syscall { names, action, errno_ret, args }
     })
 }
 
@@ -148,6 +160,7 @@ fn profile(rules: usize) -> impl Strategy<Value = Seccomp> {
         |((default_action, errno), architectures, syscalls)| Seccomp {
             architectures,
             syscalls,
+            listener_path: Some("/run/listener".to_owned()),
             ..empty(default_action, errno)
         },
     )
@@ -400,12 +413,57 @@ fn seccomp_refuses_what_no_program_can_do() {
     let with = |rule: Syscall| compile(&Seccomp { syscalls: vec![rule], ..empty(Action::Allow, None) }, Arch::X86_64);
     let rule = |action, errno_ret, args| Syscall { names: vec!["read".to_owned()], action, errno_ret, args };
     let seventh = Arg { index: 6, value: 0, value_two: 0, op: Operator::Equal };
-    assert_eq!(with(rule(Action::Notify, None, Vec::new())), Err(Error::Notify));
     assert_eq!(with(rule(Action::Allow, Some(1), Vec::new())), Err(Error::ErrnoUnused { errno: 1 }));
     assert_eq!(with(rule(Action::Errno, Some(4096), Vec::new())), Err(Error::Errno { errno: 4096 }));
     let argument = Error::Argument { name: "read".to_owned(), index: 6 };
     assert_eq!(with(rule(Action::Errno, None, vec![seventh])), Err(argument));
+}
+
+/// A profile whose one rule has the listener decide on these.
+fn notifying(names: &[&str], listener: Option<&str>) -> Seccomp {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let rule = Syscall { names, action: Action::Notify, errno_ret: None, args: Vec::new() };
+    Seccomp { syscalls: vec![rule], listener_path: listener.map(str::to_owned), ..empty(Action::Allow, None) }
+}
+
+#[test]
+fn seccomp_notifies_a_listener() {
+    let profile = notifying(&["mount", "no_such_call"], Some("/run/listener"));
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    assert_eq!(program.flags, 1 << 3);
+    let call = |nr| Data { nr, arch: Arch::X86_64.audit(), ip: 0, args: [0; 6] };
+    assert_eq!(simulate::run(&program.instructions, &call(165)), Ok(0x7fc0_0000));
+    assert_eq!(simulate::run(&program.instructions, &call(166)), Ok(outcome::ALLOW));
+}
+
+#[test]
+fn seccomp_notifies_nobody_without_a_listener() {
+    for listener in [None, Some("")] {
+        assert_eq!(compile(&notifying(&["mount"], listener), Arch::X86_64), Err(Error::Notify));
+        assert_eq!(compile(&notifying(&["write"], listener), Arch::X86_64), Err(Error::Notify));
+    }
     assert_eq!(compile(&empty(Action::Notify, None), Arch::X86_64), Err(Error::Notify));
+}
+
+#[test]
+fn seccomp_notifies_neither_by_default_nor_of_write() {
+    let listener = Some("/run/listener");
+    let default = Seccomp { default_action: Action::Notify, ..notifying(&[], listener) };
+    assert_eq!(compile(&default, Arch::X86_64), Err(Error::NotifyDefault));
+    assert_eq!(compile(&notifying(&["mount", "write"], listener), Arch::X86_64), Err(Error::NotifyWrite));
+    assert!(compile(&notifying(&["writev", "pwrite64"], listener), Arch::X86_64).is_ok());
+    let mut errno = notifying(&["mount"], listener);
+    errno.syscalls[0].errno_ret = Some(1);
+    assert_eq!(compile(&errno, Arch::X86_64), Err(Error::ErrnoUnused { errno: 1 }));
+}
+
+#[test]
+fn seccomp_says_what_is_wrong_with_a_listener() {
+    assert_eq!(Error::Notify.to_string(), "SCMP_ACT_NOTIFY needs a listenerPath");
+    assert_eq!(Error::NotifyDefault.to_string(), "SCMP_ACT_NOTIFY can not be the default action");
+    assert_eq!(Error::NotifyWrite.to_string(), "SCMP_ACT_NOTIFY can not be used for the system call write");
+    let flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY";
+    assert_eq!(Error::WaitKillable.to_string(), flag);
 }
 
 /// As many rules with one condition each, for a system call each time another.
@@ -420,6 +478,40 @@ fn distinct_rules(count: u64) -> Seccomp {
     };
     let syscalls = (0..count).zip(table.iter().copied().cycle()).map(rule).collect();
     Seccomp { syscalls, ..empty(Action::Allow, None) }
+}
+
+#[test]
+fn seccomp_sees_into_socketcall_and_ipc() {
+    let rule = |name: &str, action, args: &[Arg]| Syscall {
+        names: vec![name.to_owned()],
+        action,
+        errno_ret: None,
+        args: args.to_vec(),
+    };
+    let family = Arg { index: 0, value: 40, value_two: 0, op: Operator::Equal };
+    let syscalls = vec![
+        rule("connect", Action::Errno, &[]),
+        rule("accept", Action::Trap, &[]),
+        rule("shmat", Action::KillProcess, &[]),
+        rule("socket", Action::Errno, &[family]),
+        // The family can not be seen: it is as if socketcall(2) were not told of sockets.
+        rule("socket", Action::Trap, &[]),
+        rule("socketcall", Action::Log, &[]),
+    ];
+    let profile = Seccomp { architectures: vec![Named::X86], syscalls, ..empty(Action::Allow, None) };
+    let call = |native, arch: Arch, nr, first| {
+        let data = Data { nr, arch: arch.audit(), ip: 0, args: [first, 0, 0, 0, 0, 0] };
+        simulate::run(&compile(&profile, native).unwrap().instructions, &data).unwrap()
+    };
+    for native in [Arch::X86, Arch::X86_64] {
+        let socketcall = [1, 2, 3, 4, 5, 0x1_0003].map(|first| call(native, Arch::X86, 102, first));
+        assert_eq!(socketcall, [outcome::LOG, outcome::LOG, EPERM, outcome::LOG, outcome::TRAP, outcome::LOG]);
+        let ipc = [20, 21, 0x1_0015, 0xffff_0015, 22].map(|first| call(native, Arch::X86, 117, first));
+        let kill = outcome::KILL_PROCESS;
+        assert_eq!(ipc, [outcome::ALLOW, kill, kill, kill, outcome::ALLOW]);
+    }
+    // Where they are other calls: getuid and setregid.
+    assert_eq!(call(Arch::X86_64, Arch::X86_64, 102, 3), outcome::ALLOW);
 }
 
 #[test]
@@ -446,6 +538,18 @@ fn seccomp_hands_flags_on() {
         |flags| compile(&Seccomp { flags, ..empty(Action::Allow, None) }, Arch::X86_64).map(|program| program.flags);
     assert_eq!(with(vec![Flag::Log, Flag::SpecAllow, Flag::ThreadSync]), Ok(6));
     assert_eq!(with(vec![Flag::WaitKillable]), Err(Error::WaitKillable));
+    let listening = |flags| {
+        let profile = Seccomp { flags, ..notifying(&["mount"], Some("/run/listener")) };
+        compile(&profile, Arch::X86_64).map(|program| program.flags)
+    };
+    assert_eq!(listening(vec![Flag::WaitKillable]), Ok(flag::NEW_LISTENER | 1 << 5));
+    assert_eq!(listening(vec![Flag::Log, Flag::WaitKillable]), Ok(1 << 1 | 1 << 3 | 1 << 5));
+    // A path alone is no listener.
+    let path = Some("/run/listener".to_owned());
+    let idle = Seccomp { listener_path: path, flags: vec![Flag::WaitKillable], ..empty(Action::Allow, None) };
+    assert_eq!(compile(&idle, Arch::X86_64), Err(Error::WaitKillable));
+    // No TSYNC, which the kernel would take with TSYNC_ESRCH only.
+    assert_eq!(listening(vec![Flag::ThreadSync]), Ok(flag::NEW_LISTENER));
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod x86_64;
 
 use std::ops::RangeInclusive;
 
+use spec::oci::seccomp::Arg;
+
 use super::Arch;
 
 /// Set in the number of an x32 system call.
@@ -21,7 +23,14 @@ pub(super) fn number(arch: Arch, name: &str) -> Option<u32> {
 
 /// The number of an x32 system call, with its bit.
 pub(super) fn number_x32(name: &str) -> Option<u32> {
-    find(x32::TABLE, name).or_else(|| find(x86_64::TABLE, name)).map(|number| number | X32_BIT)
+    let shared = || if x32::LACKS.contains(&name) { None } else { find(x86_64::TABLE, name) };
+    find(x32::TABLE, name).or_else(shared).map(|number| number | X32_BIT)
+}
+
+/// Through which other system call of 32-bit x86 this one can be made too, and with what argument.
+pub(super) fn multiplexed(name: &str) -> Option<(&'static str, &'static Arg)> {
+    let at = x86::MULTIPLEXED.binary_search_by(|(known, ..)| (*known).cmp(name)).ok()?;
+    x86::MULTIPLEXED.get(at).map(|(_, through, arg)| (*through, arg))
 }
 
 /// The highest number of the ordinary range.
@@ -60,6 +69,7 @@ mod tests {
         for table in ALL.map(|arch| table(arch).0).into_iter().chain([x32::TABLE]) {
             assert!(table.is_sorted_by(|a, b| a.0 < b.0));
         }
+        assert!(x86::MULTIPLEXED.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]
@@ -74,5 +84,6 @@ mod tests {
         assert_eq!(numbers("no_such_call"), [None; 4]);
         assert_eq!(ALL.map(highest), [469; 4]);
         assert_eq!((number_x32("read"), number_x32("ioctl")), (Some(X32_BIT), Some(X32_BIT + 514)));
+        assert!(x32::LACKS.iter().all(|name| number_x32(name).is_none() && number(Arch::X86_64, name).is_some()));
     }
 }

@@ -42,3 +42,21 @@ pub(super) const TABLE: &[(&str, u32)] = &[
     ("waitid", 529),
     ("writev", 516),
 ];
+
+/// The system calls of x86_64 that x32 has none of.
+pub(super) const LACKS: &[&str] = &[
+    "_sysctl",
+    "create_module",
+    "epoll_ctl_old",
+    "epoll_wait_old",
+    "get_kernel_syms",
+    "get_thread_area",
+    "map_shadow_stack",
+    "nfsservctl",
+    "query_module",
+    "set_thread_area",
+    "uprobe",
+    "uretprobe",
+    "uselib",
+    "vserver",
+];

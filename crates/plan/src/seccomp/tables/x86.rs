@@ -1,8 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The system calls of 32-bit x86, up to Linux 6.18, by name.
 
+use spec::oci::seccomp::{Arg, Operator};
+
 /// The highest number of the ordinary range.
 pub(super) const HIGHEST: u32 = 469;
+
+/// The calls that socketcall(2) and ipc(2) make too: the name, through which, and what its first argument is.
+///
+/// The kernel looks at the low half of ipc(2)'s only (`linux/net.h`, `linux/ipc.h`).
+pub(super) static MULTIPLEXED: &[(&str, &str, Arg)] = &[
+    ("accept", "socketcall", first(u32::MAX, 5)),
+    ("accept4", "socketcall", first(u32::MAX, 18)),
+    ("bind", "socketcall", first(u32::MAX, 2)),
+    ("connect", "socketcall", first(u32::MAX, 3)),
+    ("getpeername", "socketcall", first(u32::MAX, 7)),
+    ("getsockname", "socketcall", first(u32::MAX, 6)),
+    ("getsockopt", "socketcall", first(u32::MAX, 15)),
+    ("listen", "socketcall", first(u32::MAX, 4)),
+    ("msgctl", "ipc", first(0xffff, 14)),
+    ("msgget", "ipc", first(0xffff, 13)),
+    ("msgrcv", "ipc", first(0xffff, 12)),
+    ("msgsnd", "ipc", first(0xffff, 11)),
+    ("recv", "socketcall", first(u32::MAX, 10)),
+    ("recvfrom", "socketcall", first(u32::MAX, 12)),
+    ("recvmmsg", "socketcall", first(u32::MAX, 19)),
+    ("recvmsg", "socketcall", first(u32::MAX, 17)),
+    ("semctl", "ipc", first(0xffff, 3)),
+    ("semget", "ipc", first(0xffff, 2)),
+    ("semop", "ipc", first(0xffff, 1)),
+    ("semtimedop", "ipc", first(0xffff, 4)),
+    ("send", "socketcall", first(u32::MAX, 9)),
+    ("sendmmsg", "socketcall", first(u32::MAX, 20)),
+    ("sendmsg", "socketcall", first(u32::MAX, 16)),
+    ("sendto", "socketcall", first(u32::MAX, 11)),
+    ("setsockopt", "socketcall", first(u32::MAX, 14)),
+    ("shmat", "ipc", first(0xffff, 21)),
+    ("shmctl", "ipc", first(0xffff, 24)),
+    ("shmdt", "ipc", first(0xffff, 22)),
+    ("shmget", "ipc", first(0xffff, 23)),
+    ("shutdown", "socketcall", first(u32::MAX, 13)),
+    ("socket", "socketcall", first(u32::MAX, 1)),
+    ("socketpair", "socketcall", first(u32::MAX, 8)),
+];
+
+const fn first(mask: u32, call: u64) -> Arg {
+    Arg { index: 0, value: mask as u64, value_two: call, op: Operator::MaskedEqual }
+}
 
 pub(super) const TABLE: &[(&str, u32)] = &[
     ("_llseek", 140),
