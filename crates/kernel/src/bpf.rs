@@ -24,13 +24,18 @@ const AND: u8 = 0x57; // BPF_ALU64 | BPF_AND | BPF_K
 const SHIFT_RIGHT: u8 = 0x77; // BPF_ALU64 | BPF_RSH | BPF_K
 const JUMP_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
 const JUMP_EQUAL: u8 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const JUMP_EQUAL_32: u8 = 0x16; // BPF_JMP32 | BPF_JEQ | BPF_K
+const JUMP: u8 = 0x05; // BPF_JMP | BPF_JA
+const SHIFT_LEFT: u8 = 0x67; // BPF_ALU64 | BPF_LSH | BPF_K
+const OR_REGISTER: u8 = 0x4f; // BPF_ALU64 | BPF_OR | BPF_X
 const EXIT: u8 = 0x95;
 
 const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
     Instruction { code, registers: from << 4 | to, offset, immediate }
 }
 
-/// Registers: 1 context, 2 type, 3 access (r=2, w=4, m=1 in the kernel's bits), 4 major, 5 minor, 0 result and scratch.
+/// Registers: 1 context, 2 type, 3 access (r=2, w=4, m=1 in the kernel's bits), 4 major, 5 minor, 6 both in one word, 0
+/// result and scratch.
 fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
     let mut program = vec![
         instruction(LOAD_WORD, 2, 1, 0, 0),
@@ -39,17 +44,54 @@ fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
         instruction(SHIFT_RIGHT, 3, 0, 0, 16),
         instruction(LOAD_WORD, 4, 1, 4, 0),
         instruction(LOAD_WORD, 5, 1, 8, 0),
+        instruction(MOVE_REGISTER, 6, 4, 0, 0),
+        instruction(SHIFT_LEFT, 6, 0, 0, 20),
+        instruction(OR_REGISTER, 6, 5, 0, 0),
     ];
     // The last rule that matches wins, so they are asked from the last to the first.
-    for rule in rules.iter().rev() {
-        append(&mut program, rule);
+    let mut left: Vec<&DeviceRule> = rules.iter().rev().collect();
+    while let Some(first) = left.first().copied() {
+        let alike = left.iter().take_while(|rule| is_plain(rule) && (rule.kind, rule.allow) == (first.kind, first.allow));
+        let count = alike.count();
+        if count > 1 {
+            append_group(&mut program, left.get(..count).unwrap_or_default());
+            left.drain(..count);
+            continue;
+        }
+        append(&mut program, first);
         // What comes after a rule for everything is never reached, which the kernel refuses.
-        if is_for_all(rule) {
+        if is_for_all(first) {
             return program;
         }
+        left.remove(0);
     }
     program.extend([instruction(MOVE, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
     program
+}
+
+/// One kind, every access, a major number, and numbers that fit into one word.
+fn is_plain(rule: &DeviceRule) -> bool {
+    let fits = rule.major.is_some_and(|major| major < 1 << 12) && rule.minor.unwrap_or(0) < 1 << 20;
+    rule.kind != DeviceKind::Any && rule.access == DeviceRule::ALL && fits
+}
+
+/// Rules that differ in their numbers alone: the kernel's check of a program takes as long as there are instructions.
+fn append_group(program: &mut Vec<Instruction>, rules: &[&DeviceRule]) {
+    let Some(first) = rules.first() else { return };
+    let length = i16::try_from(rules.len()).unwrap_or(i16::MAX);
+    let kind = if first.kind == DeviceKind::Block { 1 } else { 2 };
+    // Past the comparisons, the jump over the outcome, and the outcome.
+    program.push(instruction(JUMP_NOT_EQUAL, 2, 0, length + 3, kind));
+    for (rule, at) in rules.iter().zip(0..) {
+        let to_outcome = length - at;
+        let (major, minor) = (rule.major.unwrap_or(0), rule.minor);
+        program.push(match minor {
+            Some(minor) => instruction(JUMP_EQUAL_32, 6, 0, to_outcome, (major << 20 | minor).cast_signed()),
+            None => instruction(JUMP_EQUAL, 4, 0, to_outcome, major.cast_signed()),
+        });
+    }
+    program.push(instruction(JUMP, 0, 0, 2, 0));
+    program.extend([instruction(MOVE, 0, 0, 0, first.allow.into()), instruction(EXIT, 0, 0, 0, 0)]);
 }
 
 fn is_for_all(rule: &DeviceRule) -> bool {
@@ -198,7 +240,11 @@ mod tests {
                 SHIFT_RIGHT => registers[to] >>= value,
                 JUMP_NOT_EQUAL if registers[to] != value => at += one.offset as usize,
                 JUMP_EQUAL if registers[to] == value => at += one.offset as usize,
-                JUMP_NOT_EQUAL | JUMP_EQUAL => {}
+                JUMP_EQUAL_32 if registers[to] as u32 == one.immediate as u32 => at += one.offset as usize,
+                JUMP => at += one.offset as usize,
+                SHIFT_LEFT => registers[to] <<= value,
+                OR_REGISTER => registers[to] |= registers[from],
+                JUMP_NOT_EQUAL | JUMP_EQUAL | JUMP_EQUAL_32 => {}
                 EXIT => return registers[0] == 1,
                 other => panic!("unknown instruction {other:#x}"),
             }
@@ -220,6 +266,22 @@ mod tests {
         let null = rule(true, DeviceKind::Character, Some(1), Some(3), 7);
         assert_eq!(assemble(&[null, all, null]), assemble(&[all, null]));
         assert!(allowed(&[all, null], 2, 2, 1, 3) && !allowed(&[all, null], 2, 2, 1, 5));
+    }
+
+    #[test]
+    fn rules_alike_are_one_group() {
+        let character = DeviceKind::Character;
+        let rules = [
+            rule(false, DeviceKind::Any, None, None, 7),
+            rule(true, character, Some(1), Some(3), 7),
+            rule(true, character, Some(5), Some(2), 7),
+            rule(true, character, Some(136), None, 7),
+        ];
+        for (major, minor, wanted) in [(1, 3, true), (5, 2, true), (136, 77, true), (1, 4, false), (5, 1, false)] {
+            assert_eq!(allowed(&rules, 2, 6, major, minor), wanted, "{major}:{minor}");
+            assert!(!allowed(&rules, 1, 6, major, minor), "block {major}:{minor}");
+        }
+        assert!(assemble(&rules).len() < 20);
     }
 
     #[test]

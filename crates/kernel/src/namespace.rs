@@ -102,3 +102,16 @@ pub fn is_same(pid: i32, kind: NamespaceKind) -> Result<bool> {
     let own = stat(format!("/proc/self/ns/{}", kind.file()))?;
     Ok((theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino))
 }
+
+/// A new network namespace that nobody is in; we are where we were before.
+///
+/// # Errors
+/// unshare(2)'s, open(2)'s or setns(2)'s.
+pub fn new_network() -> Result<OwnedFd> {
+    let own = Path::new("/proc/self/ns/net");
+    let before = open(own)?;
+    unshare(NamespaceKind::Net.flag())?;
+    let new = open(own);
+    join(&before, NamespaceKind::Net.flag())?;
+    new
+}

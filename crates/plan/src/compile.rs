@@ -32,7 +32,7 @@ pub struct Request<'a> {
     pub park: bool,
     /// Somebody else makes the control group when the process is there.
     pub group_later: bool,
-    /// Limits are written while the root is made: what is left waits for them.
+    /// Limits are written, and the network namespace is made, while the root is made: what needs them waits for them.
     pub limits_later: bool,
     /// Descriptors from 3 on that the program inherits.
     pub inherits: u32,
@@ -50,6 +50,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) root: String,
     pub(crate) group: String,
     pub(crate) own_groups: bool,
+    /// The network namespace is made by the launcher, and joined before the first thing that shows it.
+    pub(crate) network_later: bool,
     steps: Vec<Step>,
     sources: Vec<Source>,
 }
@@ -57,6 +59,14 @@ pub(crate) struct Builder<'a> {
 impl Builder<'_> {
     pub(crate) fn push(&mut self, step: Step) {
         self.steps.push(step);
+    }
+
+    /// Joins the network namespace, unless that has been done.
+    pub(crate) fn join_network(&mut self) {
+        if std::mem::take(&mut self.network_later) {
+            self.push(Step::JoinNetwork);
+            self.push(Step::LoopbackUp);
+        }
     }
 
     /// Is there a moment at which the launcher is waited for?
@@ -95,6 +105,7 @@ pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<
         root: spec.root.path.clone(),
         group: group.clone(),
         own_groups: new.contains(&NamespaceKind::Cgroup),
+        network_later: false,
         steps: Vec::new(),
         sources: Vec::new(),
     };
@@ -177,6 +188,7 @@ pub fn mounts(list: &[oci::Mount], spec: &oci::Spec, bundle: &Path) -> Result<Ve
         root: spec.root.path.clone(),
         group: String::new(),
         own_groups: true,
+        network_later: false,
         steps: Vec::new(),
         sources: Vec::new(),
     };
@@ -301,10 +313,22 @@ fn environment(
         }
         builder.push(if is_host { Step::Hostname { name } } else { Step::Domainname { name } });
     }
-    if new.contains(&NamespaceKind::Net) {
+    builder.network_later = network_later(spec, request, new);
+    if new.contains(&NamespaceKind::Net) && !builder.network_later {
         builder.push(Step::LoopbackUp);
     }
     Ok(())
+}
+
+/// A network namespace takes the kernel as long as all mounts together: a launcher that need not stop for anybody makes it
+/// at the same time. (One with a user namespace of its own has to be made by who is in that.)
+fn network_later(spec: &oci::Spec, request: &Request<'_>, new: &[NamespaceKind]) -> bool {
+    let hooks = &spec.hooks;
+    let paused = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
+    let pauses = paused.iter().any(|list| !list.is_empty()) || !spec.linux.net_devices.is_empty();
+    let alone = new.contains(&NamespaceKind::Net) && !new.contains(&NamespaceKind::User);
+    let joins = spec.linux.namespaces.iter().any(|one| one.path.as_ref().is_some_and(|path| !path.is_empty()));
+    request.limits_later && alone && !pauses && !joins && new.contains(&NamespaceKind::Mount)
 }
 
 fn time_offsets(linux: &oci::Linux) -> Result<Vec<TimeOffset>, Error> {
@@ -334,6 +358,9 @@ fn root(
     attach_root(builder, request, propagation)?;
     let mut late = Vec::new();
     for mount in &spec.mounts {
+        if mount.kind == "sysfs" {
+            builder.join_network();
+        }
         // What is mounted read-only on /sys/fs/cgroup and the like comes where it stands in the list: order is kept.
         mount::steps(builder, mount)?;
         if mount.destination == "/dev" && request.bundle.is_none() {
@@ -343,6 +370,7 @@ fn root(
     for step in late {
         builder.push(step);
     }
+    builder.join_network();
     if request.bundle.is_some() {
         device::of_bundle(builder, spec, request, new, joins_user(join))?;
     }

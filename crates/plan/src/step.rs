@@ -474,6 +474,8 @@ pub enum Step {
     },
     /// Waits until the launcher has run hooks of the host, or has moved network devices.
     Pause,
+    /// Joins the network namespace that the launcher has made meanwhile.
+    JoinNetwork,
     /// Waits until the launcher has written the limits.
     Limited,
     /// Runs a hook.

@@ -376,6 +376,10 @@ impl Watch<'_> {
 
     /// Hears the child until it runs its program or is parked.
     fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
+        if program::makes_network(self.plan) {
+            let namespace = kernel::namespace::new_network()?;
+            kernel::socket::send(&self.channel, &[b"N"], &[namespace.as_fd()]).ok();
+        }
         let limited = self.plan.steps.iter().any(|step| matches!(step, Step::Limited));
         if let Some(company) = &mut self.company {
             if limited {

@@ -83,10 +83,16 @@ pub(crate) fn is_direct(plan: &Plan) -> bool {
 pub(crate) fn clone_flags(plan: &Plan, joins_groups: bool) -> u64 {
     let late = |kind: &&NamespaceKind| match kind {
         NamespaceKind::Time => true,
+        NamespaceKind::Net => makes_network(plan),
         NamespaceKind::Cgroup => joins_groups || !is_direct(plan) || plan.cgroup.later,
         _ => false,
     };
     plan.new_namespaces.iter().filter(|kind| !late(kind)).fold(0, |flags, kind| flags | kind.flag())
+}
+
+/// Does the launcher make the network namespace, while the stub makes mounts?
+pub(crate) fn makes_network(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::JoinNetwork))
 }
 
 /// Writes the program of a plan.
@@ -256,6 +262,12 @@ impl Lower<'_, '_> {
             Step::Pause => {
                 let none = self.to.empty_slot();
                 self.to.push(code::PAUSE, &[none, 0]);
+            }
+            Step::JoinNetwork => {
+                let slot = self.to.empty_slot();
+                self.to.push(code::WAIT, &[slot, 1]);
+                self.to.push(code::JOIN, &[slot, NamespaceKind::Net.flag()]);
+                self.to.push(code::CLOSE, &[slot]);
             }
             Step::Limited => {
                 let none = self.to.empty_slot();
