@@ -115,3 +115,10 @@ pub fn new_network() -> Result<OwnedFd> {
     join(&before, NamespaceKind::Net.flag())?;
     new
 }
+
+/// Are we in the user namespace that the host began with?
+#[must_use]
+pub fn is_initial_user() -> bool {
+    const PROC_USER_INIT_INO: u64 = 0xefff_fffd;
+    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino == PROC_USER_INIT_INO)
+}

@@ -116,6 +116,9 @@ pub(crate) fn create(global: &Global, id: &str, options: &Options, park: bool) -
     check_descriptors(options.preserve_fds)?;
     let planned = plan(global, id, &mut bundle, options, park)?;
     let console = console(&bundle.spec, options.console_socket.as_deref(), options.detach)?;
+    if let Place::Files(_) = planned.place {
+        group::check_free(&Group::new(planned.layout.clone(), &planned.plan.cgroup.name), &planned.plan.cgroup.name)?;
+    }
     let lock = home.make()?;
     let made = home.directory().and_then(|directory| {
         let mut state = new_state(&home, &bundle, &planned);
@@ -201,7 +204,7 @@ fn make(
 ) -> Result<Launched> {
     let group = state.group.as_ref().map(|name| Group::new(planned.layout.clone(), name));
     if let (Some(group), Place::Files(_)) = (&group, &planned.place) {
-        group::make(group, &planned.plan.cgroup.name)?;
+        group::make(group)?;
         if !planned.plan.steps.iter().any(|step| matches!(step, plan::Step::Limited)) {
             group::limit(group, &planned.plan)?;
         }
@@ -212,7 +215,13 @@ fn make(
     };
     let mut launch = Launch { global, home, directory, spec: &bundle.spec, planned, state, failure: None };
     let now = group.as_ref().filter(|_| matches!(planned.place, Place::Files(_)));
-    let orders = runtime::Orders { console, park: fifos, company: Some(&mut launch), ..runtime::Orders::default() };
+    let orders = runtime::Orders {
+        console,
+        park: fifos,
+        mounts_inside: kernel::process::euid() != 0,
+        company: Some(&mut launch),
+        ..runtime::Orders::default()
+    };
     let done = runtime::launch(&planned.plan, now, orders);
     let failed = launch.failure.take();
     done.map_err(|failure| failed.unwrap_or_else(|| of_program(&bundle.spec.process, failure)))

@@ -52,13 +52,18 @@ pub(crate) fn bus(global: &Global) -> Bus {
     Bus { manager, uid: kernel::process::euid(), address }
 }
 
-/// Makes the group. One that has processes, or that is frozen, is somebody else's.
-pub(crate) fn make(group: &Group, name: &str) -> Result<()> {
+/// A group that has processes, or that is frozen, is somebody else's: it must be neither used nor cleared away.
+pub(crate) fn check_free(group: &Group, name: &str) -> Result<()> {
+    match group.refuses()? {
+        Some(reason) => Err(Failure::new(format!("container's cgroup is {reason}: {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// Makes the group anew.
+pub(crate) fn make(group: &Group) -> Result<()> {
     match group.create() {
         Err(error) if error.is(kernel::Errno::EXIST) => {
-            if let Some(reason) = group.refuses()? {
-                return Err(Failure::new(format!("container's cgroup is {reason}: {name}")));
-            }
             group.remove()?;
             group.create()?;
         }

@@ -96,7 +96,7 @@ pub(crate) fn root(global: &Global) -> PathBuf {
 }
 
 pub(crate) fn is_rootless(global: &Global) -> bool {
-    global.rootless.unwrap_or_else(|| kernel::process::euid() != 0)
+    global.rootless.unwrap_or_else(|| kernel::process::euid() != 0 || !kernel::namespace::is_initial_user())
 }
 
 /// Whether it is a name that may become a directory's.

@@ -112,6 +112,8 @@ pub struct Orders<'a> {
     pub console: Option<OwnedFd>,
     /// What a created container waits for, and where it then reports.
     pub park: Option<[OwnedFd; 2]>,
+    /// The stub makes the mounts of the host's files: we may not.
+    pub mounts_inside: bool,
     /// The child dies with us.
     pub dies_with_us: bool,
     /// Takes part in the launch, when it is somebody else's container too.
@@ -232,7 +234,11 @@ fn give(
     let users = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
     let waits = plan.new_namespaces.contains(&NamespaceKind::User);
     let trees = plan.trees.iter().map(|tree| source::tree(tree, users, waits)).collect::<Result<Vec<_>>>()?;
-    let sources = plan.sources.iter().map(|one| source::source(one, users, waits)).collect::<Result<Vec<_>>>()?;
+    let source = |one: &plan::Source| match orders.mounts_inside {
+        true => source::source_inside(one),
+        false => source::source(one, users, waits),
+    };
+    let sources = plan.sources.iter().map(source).collect::<Result<Vec<_>>>()?;
     let masks = plan.steps.iter().any(|step| matches!(step, Step::Mask { .. }));
     let hooks = plan.steps.iter().any(|step| matches!(step, Step::Hook { .. }));
     let labels = plan.steps.iter().any(|step| matches!(step, Step::Label { .. }));
@@ -250,11 +256,12 @@ fn give(
         streams: orders.streams.take(),
         trees,
         sources,
-        covers: if masks { Some(source::covers()?) } else { None },
+        covers: if masks && !orders.mounts_inside { Some(source::covers()?) } else { None },
         console: orders.console.take(),
         park: orders.park.take(),
         states,
         proc: if labels { Some(kernel::root::open_directory_path(Path::new("/proc"))?) } else { None },
+        mapped_by_user: orders.mounts_inside,
         dies_with_parent: orders.dies_with_us,
         early_limits,
         late_limits,
@@ -272,9 +279,8 @@ fn split_limits(limits: &[plan::Limit]) -> (Vec<plan::Limit>, Vec<plan::Limit>) 
 
 /// What is made when the child has its user namespace: indices into trees, then sources.
 fn late_mounts(plan: &Plan, given: &Given) -> Vec<Late> {
-    let late = |made: &Made| made.mount.is_none() && !matches!(made.shape, program::Shape::Link(_));
     let pick = |list: &[Made]| -> Vec<usize> {
-        list.iter().enumerate().filter(|(_, made)| late(made)).map(|(index, _)| index).collect()
+        list.iter().enumerate().filter(|(_, made)| made.is_late()).map(|(index, _)| index).collect()
     };
     let _ = plan;
     pick(&given.trees).into_iter().map(Late::Tree).chain(pick(&given.sources).into_iter().map(Late::Source)).collect()

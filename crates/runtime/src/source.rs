@@ -10,7 +10,7 @@ use kernel::{Errno, Error, Result};
 use plan::{Idmap, Source, Tree};
 
 use crate::overlay;
-use crate::program::{Made, Shape};
+use crate::program::{Inside, Made, Shape};
 
 /// A null device, verified, and an empty directory: for what is masked.
 pub(crate) fn covers() -> Result<[OwnedFd; 2]> {
@@ -24,7 +24,7 @@ pub(crate) fn covers() -> Result<[OwnedFd; 2]> {
 /// A tree of the root file system; its layers' ids are shifted, so it waits for a user namespace that is not there yet.
 pub(crate) fn tree(tree: &Tree, users: Option<&OwnedFd>, waits: bool) -> Result<Made> {
     let mount = if waits { None } else { Some(overlay::mount(tree, users)?) };
-    Ok(Made { mount, shape: Shape::Directory })
+    Ok(Made { mount, shape: Shape::Directory, inside: None })
 }
 
 /// A source, made unless it has to wait.
@@ -32,12 +32,49 @@ pub(crate) fn source(source: &Source, users: Option<&OwnedFd>, waits: bool) -> R
     if let Source::Bind { path, copy_link: true, .. } = source
         && let Ok(text) = std::fs::read_link(path)
     {
-        return Ok(Made { mount: None, shape: Shape::Link(text) });
+        return Ok(Made { mount: None, shape: Shape::Link(text), inside: None });
     }
     let shape = shape(source)?;
     let shifts = matches!(source, Source::Bind { idmap: Idmap::Container { .. }, .. });
     let mount = if waits && shifts { None } else { Some(make(source, users)?) };
-    Ok(Made { mount, shape })
+    Ok(Made { mount, shape, inside: None })
+}
+
+/// The same for a launcher that may not make mounts: the stub does, which has the rights of its user namespace.
+pub(crate) fn source_inside(source: &Source) -> Result<Made> {
+    let (path, inside) = match source {
+        Source::Device { path, character, number } => {
+            let kind = if *character { 0o020_000 } else { 0o060_000 };
+            let (major, minor) = number.unwrap_or((0, 0));
+            let device = if number.is_some() { (kind, u64::from(major) << 32 | u64::from(minor)) } else { (0, 0) };
+            (path, Inside { device, ..Inside::of(path) })
+        }
+        Source::Bind { path, copy_link: true, .. } if std::fs::read_link(path).is_ok() => {
+            let text = std::fs::read_link(path).unwrap_or_default();
+            return Ok(Made { mount: None, shape: Shape::Link(text), inside: None });
+        }
+        Source::Bind {
+            path, recursive, set, clear, set_below, clear_below, idmap: Idmap::None, propagation, propagate_below, ..
+        } => {
+            let attributes = [*set, *clear, *set_below, *clear_below];
+            let (recursive, propagate_below) = (*recursive, *propagate_below);
+            let propagation = crate::program::propagation_bits(propagation);
+            (path, Inside { recursive, attributes, propagation, propagate_below, ..Inside::of(path) })
+        }
+        Source::Bind { path, .. } | Source::CopyUp { path, .. } => {
+            return Err(Error::new(format!("mount {path:?}: idmap and tmpcopyup need root"), Errno::PERM));
+        }
+        Source::Node { .. } => return Err(Error::new("a device node needs root", Errno::PERM)),
+    };
+    let shape = if kernel::file::is_directory(path)? { Shape::Directory } else { Shape::File };
+    Ok(Made { mount: None, shape, inside: Some(inside) })
+}
+
+impl Inside {
+    fn of(path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { path, recursive: false, device: (0, 0), attributes: [0; 4], propagation: 0, propagate_below: false }
+    }
 }
 
 fn shape(source: &Source) -> Result<Shape> {

@@ -156,6 +156,7 @@ impl<'a> Follower<'a> {
             code::TERMINAL => mounts::terminal(self, &one.operands, one.flags),
             code::MASK => mounts::mask(self, a, b, c),
             code::READ_ONLY => mounts::read_only(self, a),
+            code::TREE => mounts::tree(self, &one.operands, one.flags & 1 != 0),
             code::DETACH => mounts::detach(self.text(a)?),
             code::END => sys::exit(0),
             code::PIVOT => mounts::pivot(),

@@ -73,6 +73,23 @@ pub(crate) fn copy(fd: i32, recursive: bool) -> Result<i32> {
     call!(same::OPEN_TREE, fd, c"".as_ptr(), flags).call("open_tree", b"").map(fd_of)
 }
 
+/// A detached copy of what is at a path of the host, verified when it has to be a certain device.
+pub(crate) fn tree(on: &mut Follower<'_>, operands: &[u64; 6], recursive: bool) -> Result<()> {
+    let [slot, path, kind, device, ..] = *operands;
+    let path = on.text(path)?;
+    let flags = 1 | TREE_CLOEXEC | if recursive { RECURSIVE } else { 0 };
+    let fd = fd_of(call!(same::OPEN_TREE, AT_FDCWD, path.as_ptr(), flags).call("open_tree", path)?);
+    if kind != 0 {
+        let stat = Stat::of(fd)?;
+        let (major, minor) = (device >> 32, device & 0xffff_ffff);
+        if u64::from(stat.mode) & 0o170_000 != kind || (u64::from(stat.device.0), u64::from(stat.device.1)) != (major, minor) {
+            return Err(Failure { errno: errno::ENXIO, call: "verify", about: Text::new(path) });
+        }
+    }
+    on.set(slot, fd);
+    Ok(())
+}
+
 /// Attaches the root over a directory that is on every host, and stands in it.
 pub(crate) fn root(on: &mut Follower<'_>, tree: u64, anchor: u64) -> Result<()> {
     if tree == crate::wire::NONE {

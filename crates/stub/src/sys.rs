@@ -59,6 +59,7 @@ pub(crate) mod errno {
     pub(crate) const ENOENT: i32 = 2;
     pub(crate) const EINTR: i32 = 4;
     pub(crate) const EBADF: i32 = 9;
+    pub(crate) const ENXIO: i32 = 6;
     pub(crate) const EAGAIN: i32 = 11;
     pub(crate) const EEXIST: i32 = 17;
     pub(crate) const EXDEV: i32 = 18;

@@ -170,6 +170,9 @@ codes! {
     DETACH = 57,
     /// Ends well.
     END = 58,
+    /// result slot, text (absolute path of the host), type that it has to have (0: any), device number; flag 1: recursive.
+    /// A detached copy, made inside: for a launcher that has no right to.
+    TREE = 59,
 }
 
 /// What a program is read as; every reference is checked against the bytes that are there.

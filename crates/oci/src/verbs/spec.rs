@@ -3,22 +3,27 @@
 
 use std::path::PathBuf;
 
-use lexopt::Parser;
+use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 
-use crate::arguments::{Global, Word, next, switch, unknown};
+use crate::arguments::{Global, switch, unknown};
 use crate::bundle;
 use crate::failure::{Failure, Result};
 
 pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let (mut directory, mut rootless) = (PathBuf::from("."), false);
-    loop {
-        match next(global, words)? {
-            Word::End => break,
-            Word::Option(name) if name == "bundle" || name == "b" => directory = words.value()?.into(),
-            Word::Option(name) if name == "rootless" => rootless = switch(&name, words)?,
-            Word::Option(name) => return unknown(&name),
-            Word::Plain(word) => return Err(Failure::new(format!("one word too many: {word:?}"))),
+    while let Some(word) = words.next()? {
+        let name = match word {
+            Arg::Long(name) => name.to_owned(),
+            Arg::Short(letter) => letter.to_string(),
+            Arg::Value(word) => return Err(Failure::new(format!("one word too many: {word:?}"))),
+        };
+        match name.as_str() {
+            "bundle" | "b" => directory = words.value()?.into(),
+            // Here the word stands alone, unlike the global flag.
+            "rootless" => rootless = switch(&name, words)?,
+            name if global.take(name, words)? => {}
+            name => return unknown(name),
         }
     }
     // The global flag of the same name means the same here.

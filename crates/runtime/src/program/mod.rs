@@ -37,12 +37,34 @@ pub(crate) enum Shape {
     Link(PathBuf),
 }
 
+/// A mount that the stub makes: we have no right to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inside {
+    pub(crate) path: PathBuf,
+    pub(crate) recursive: bool,
+    /// Type and device number that it has to have; zeros for any.
+    pub(crate) device: (u64, u64),
+    /// Attributes set and cleared on it alone, on all of it, and its propagation, on all of it or not.
+    pub(crate) attributes: [u64; 4],
+    pub(crate) propagation: u64,
+    pub(crate) propagate_below: bool,
+}
+
 /// A mount that the launcher makes: now, or when the child has its user namespace.
 #[derive(Debug)]
 pub(crate) struct Made {
     /// `None` until then.
     pub(crate) mount: Option<OwnedFd>,
     pub(crate) shape: Shape,
+    /// Made by the stub, right before it is attached.
+    pub(crate) inside: Option<Inside>,
+}
+
+impl Made {
+    /// Does it come with the launcher's word?
+    pub(crate) fn is_late(&self) -> bool {
+        self.mount.is_none() && self.inside.is_none() && !matches!(self.shape, Shape::Link(_))
+    }
 }
 
 /// Everything that the program's slots are filled with.
@@ -66,6 +88,8 @@ pub(crate) struct Given {
     pub(crate) states: Option<[OwnedFd; 2]>,
     /// The host's `/proc`, when a label is to be written.
     pub(crate) proc: Option<OwnedFd>,
+    /// The launcher is not root.
+    pub(crate) mapped_by_user: bool,
     /// Dies with who started it.
     pub(crate) dies_with_parent: bool,
     /// Limits that are set at the end, since they would be in our own way.
@@ -105,6 +129,7 @@ pub(crate) fn write<'fd>(plan: &Plan, given: &'fd Given) -> Writer<'fd> {
         sources: Vec::new(),
         proc: None,
         pts: None,
+        covers: None,
     };
     lower.prefix();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -122,6 +147,7 @@ struct Lower<'a, 'fd> {
     sources: Vec<u64>,
     proc: Option<u64>,
     pts: Option<u64>,
+    covers: Option<(u64, u64)>,
 }
 
 impl Lower<'_, '_> {
@@ -135,7 +161,10 @@ impl Lower<'_, '_> {
             let (path, bytes) = (self.to.text("/proc/self/oom_score_adj"), self.to.bytes(text.as_bytes()));
             self.to.push(code::WRITE_FILE, &[path, bytes, text.len() as u64]);
         }
-        self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
+        // Who writes the maps without being root has to own the process, as /proc tells it, until they are written.
+        if !given.mapped_by_user {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
+        }
         for limit in &given.early_limits {
             self.to.push(code::LIMIT, &[limit.resource.into(), limit.soft, limit.hard]);
         }
@@ -154,6 +183,9 @@ impl Lower<'_, '_> {
         }
         self.to.push(code::SESSION, &[]);
         self.slots();
+        if given.mapped_by_user {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
+        }
         if let Some(streams) = &given.streams {
             for (stream, number) in streams.iter().zip(0..) {
                 let slot = self.to.slot(stream.as_fd());
@@ -166,8 +198,7 @@ impl Lower<'_, '_> {
     fn slots(&mut self) {
         let given = self.given;
         let all = given.trees.iter().chain(&given.sources);
-        let is_late = |made: &&Made| made.mount.is_none() && !matches!(made.shape, Shape::Link(_));
-        let count = all.filter(is_late).count() as u64;
+        let count = all.filter(|made| made.is_late()).count() as u64;
         let first = if count > 0 { Some(self.to.empty_slot()) } else { None };
         for _ in 1..count {
             self.to.empty_slot();
@@ -176,6 +207,7 @@ impl Lower<'_, '_> {
         for (made, into_trees) in given.trees.iter().map(|made| (made, true)).chain(given.sources.iter().map(|made| (made, false))) {
             let slot = match &made.mount {
                 Some(mount) => self.to.slot(mount.as_fd()),
+                None if made.inside.is_some() => self.to.empty_slot(),
                 None if matches!(made.shape, Shape::Link(_)) => NONE,
                 None => {
                     next += 1;
@@ -199,7 +231,11 @@ impl Lower<'_, '_> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::DieWithParent => self.to.push(code::PRCTL, &[option::PARENT_DEATH_SIGNAL, SIGKILL]),
-            Step::BecomeRoot => self.to.push(code::IDENTITY, &[0, 0, 0, 0]),
+            Step::BecomeRoot => {
+                // A user who maps nobody but himself has given up changing groups for that.
+                let alone = self.given.mapped_by_user && matches!(self.plan.gid_map.as_slice(), [one] if one.count == 1);
+                self.to.push_with(code::IDENTITY, alone.into(), &[0, 0, 0, 0]);
+            }
             Step::JoinGroups => self.join_groups(),
             Step::UnshareCgroup if clone_flags(self.plan, !self.given.groups.is_empty()) & NamespaceKind::Cgroup.flag() != 0 => {}
             Step::UnshareCgroup => self.to.push(code::UNSHARE, &[NamespaceKind::Cgroup.flag()]),
@@ -210,6 +246,7 @@ impl Lower<'_, '_> {
             Step::LoopbackUp => self.to.push(code::LOOPBACK, &[]),
             Step::CutMounts { propagation } => {
                 self.to.push(code::PROPAGATION, &[propagation_bits(propagation) | MS_REC]);
+                self.all_inside();
             }
             Step::AttachRoot => self.attach_root(self.trees.first().copied()),
             Step::AttachRootSource { source } => self.attach_root(self.sources.get(*source).copied()),
@@ -382,6 +419,55 @@ impl Lower<'_, '_> {
         }
     }
 
+    /// The host's paths are there until the root is attached over some of them: everything is made before.
+    fn all_inside(&mut self) {
+        for source in 0..self.given.sources.len() {
+            self.make_inside(source);
+        }
+        let masks = self.plan.steps.iter().any(|step| matches!(step, Step::Mask { .. }));
+        if masks && self.given.covers.is_none() {
+            let (null, empty) = (self.to.empty_slot(), self.to.empty_slot());
+            let null_device = Inside {
+                path: "/dev/null".into(),
+                recursive: false,
+                device: (0o020_000, 1 << 32 | 3),
+                attributes: [0; 4],
+                propagation: 0,
+                propagate_below: false,
+            };
+            self.make_tree(null, &null_device);
+            let (kind, parameters) = (self.to.text("tmpfs"), self.to.parameters(&["size=0", "nr_inodes=1"]));
+            let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+            self.to.push(code::MOUNT, &[empty, kind, parameters, attributes]);
+            self.covers = Some((null, empty));
+        }
+    }
+
+    /// Operations that make a source, when the launcher could not.
+    fn make_inside(&mut self, source: usize) {
+        let given = self.given;
+        let Some(inside) = given.sources.get(source).and_then(|made| made.inside.as_ref()) else { return };
+        let slot = self.sources.get(source).copied().unwrap_or(NONE);
+        self.make_tree(slot, inside);
+    }
+
+    fn make_tree(&mut self, slot: u64, inside: &Inside) {
+        let path = self.to.path(&inside.path);
+        let recursive = u16::from(inside.recursive);
+        self.to.push_with(code::TREE, recursive, &[slot, path, inside.device.0, inside.device.1]);
+        let below = u16::from(inside.propagate_below && inside.recursive);
+        if inside.propagation != 0 {
+            self.to.push_with(code::ATTRIBUTES, below, &[slot, 0, 0, inside.propagation, NONE]);
+        }
+        let [set, clear, set_below, clear_below] = inside.attributes;
+        if set | clear != 0 {
+            self.to.push(code::ATTRIBUTES, &[slot, set, clear, 0, NONE]);
+        }
+        if set_below | clear_below != 0 {
+            self.to.push_with(code::ATTRIBUTES, recursive, &[slot, set_below, clear_below, 0, NONE]);
+        }
+    }
+
     fn attach(&mut self, source: usize, target: &Path) {
         let shape = self.given.sources.get(source).map_or(Shape::Directory, |made| made.shape.clone());
         let slot = self.sources.get(source).copied().unwrap_or(NONE);
@@ -417,8 +503,10 @@ impl Lower<'_, '_> {
     }
 
     fn mask(&mut self, targets: &[PathBuf]) {
-        let Some([null, empty]) = &self.given.covers else { return };
-        let (null, empty) = (self.to.slot(null.as_fd()), self.to.slot(empty.as_fd()));
+        let (null, empty) = match &self.given.covers {
+            Some([null, empty]) => (self.to.slot(null.as_fd()), self.to.slot(empty.as_fd())),
+            None => self.covers.unwrap_or((NONE, NONE)),
+        };
         for target in targets {
             let path = self.to.path(target);
             self.to.push(code::MASK, &[path, empty, null]);
