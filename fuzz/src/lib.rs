@@ -64,7 +64,7 @@ fn number_near(number: i64, chance: &mut Chance) -> Value {
 }
 
 /// Texts that mean something to some field, or that are at the edge of what one may be.
-const TEXTS: [&str; 24] = [
+const TEXTS: [&str; 28] = [
     "",
     "/",
     ".",
@@ -78,6 +78,10 @@ const TEXTS: [&str; 24] = [
     ",",
     "-",
     "0-3,5",
+    "0-4294967295",
+    "0-1023",
+    "mode=7777777777777",
+    "SCHED_DEADLINE",
     "4294967295",
     "-1",
     "99999999999999999999",

@@ -27,8 +27,11 @@ const UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 /// Seconds after which an input is taken for an endless loop.
 const ENDLESS: u32 = 10;
 
-/// Lines of a target's log that say what went wrong.
-const TELLING: [&str; 4] = [" panicked at ", "ERROR: ", "SUMMARY: ", "Test unit written to "];
+/// How the first line of a panic is known.
+const PANIC: &str = " panicked at ";
+
+/// How the lines of a log are known that say what went wrong.
+const TELLING: [&str; 4] = [PANIC, "ERROR: ", "SUMMARY: ", "Test unit written to "];
 
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     let seconds = seconds(words)?;
@@ -109,8 +112,7 @@ impl Target<'_> {
         println!("fuzz: {:<8} {runs:>10} executions, {rate:>6} each second", self.name);
         if !status.success() {
             println!("fuzz: {}: {status}; see {}", self.name, log.display());
-            let telling = text.lines().filter(|line| TELLING.iter().any(|words| line.contains(words)));
-            telling.for_each(|line| println!("  {line}"));
+            told(&text).for_each(|line| println!("  {line}"));
         }
         Ok(status.success())
     }
@@ -132,6 +134,13 @@ fn create(directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))
 }
 
+/// The lines of a log that say what went wrong; a panic's reason is the line below its place.
+fn told(log: &str) -> impl Iterator<Item = &str> {
+    let above = std::iter::once("").chain(log.lines());
+    let telling = |line: &str| TELLING.iter().any(|words| line.contains(words));
+    log.lines().zip(above).filter(move |(line, above)| telling(line) || above.contains(PANIC)).map(|(line, _)| line)
+}
+
 /// One of the numbers that libFuzzer ends with: `stat::NAME: VALUE`.
 fn statistic(log: &str, name: &str) -> Option<u64> {
     let mut values = log.lines().filter_map(|line| line.strip_prefix("stat::")?.strip_prefix(name)?.strip_prefix(':'));
@@ -149,6 +158,14 @@ mod tests {
         for bad in [&["--seconds"][..], &["--seconds", "0"], &["7"], &["--fast", "1"]] {
             assert!(seconds(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_crash_is_told_with_its_reason() {
+        let log =
+            "#2 NEW\nthread 'x' (1) panicked at a.rs:1:2:\ntoo much\nstack:\n==1== ERROR: libFuzzer: deadly signal\n";
+        let told: Vec<&str> = told(log).collect();
+        assert_eq!(told, ["thread 'x' (1) panicked at a.rs:1:2:", "too much", "==1== ERROR: libFuzzer: deadly signal"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use kernel::cgroup::{Hierarchy, Layout};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
-use plan::{Facts, Request, compile};
+use plan::{Facts, Request, compile, joining, mounts, settings};
 use spec::oci::Spec;
 
 static HOSTS: LazyLock<[Facts; 2]> = LazyLock::new(|| [old(), new()]);
@@ -27,7 +27,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         show(&spec, Request { bundle, ..Request::default() }, facts);
         let other = Request { bundle, init: true, no_pivot: true, park: true, rootless: true, ..Request::default() };
         show(&spec, other, facts);
+        // What joins later or is changed later says the same fields over.
+        drop(joining(&spec, None, facts));
+        drop(settings(&spec.linux.resources, facts));
     }
+    drop(mounts(&spec.mounts, &spec, Path::new("/b")));
     Corpus::Keep
 });
 

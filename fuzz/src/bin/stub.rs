@@ -11,7 +11,7 @@ const LAST: usize = 8;
 fuzz_target!(|bytes: &[u8]| {
     let Some(program) = Program::new(bytes) else { return };
     assert!(program.arena_start() <= bytes.len());
-    assert_eq!(program.is_empty(), program.len() == 0);
+    assert_eq!(program.is_empty(), program.operation(0).is_none());
     for number in around(program.slots()) {
         assert_eq!(program.slot(number).is_some(), number < program.slots());
     }
