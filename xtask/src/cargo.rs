@@ -88,13 +88,19 @@ struct Target {
 /// Builds the release programs of these packages; returns name and path of each.
 pub(crate) fn build_release(packages: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut build = command();
-    build.args(["build", "--release", "--bins", "--message-format", "json-render-diagnostics"]);
+    build.args(["build", "--release", "--bins"]);
     for package in packages {
         build.args(["-p", package]);
     }
-    let output = build.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", words(&build)))?;
+    programs(&mut build)
+}
+
+/// Runs a `cargo build`; returns name and path of each program that it makes.
+pub(crate) fn programs(build: &mut Command) -> Result<BTreeMap<String, PathBuf>> {
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", words(build)))?;
     if !output.status.success() {
-        return Err(format!("{}: {}", words(&build), output.status));
+        return Err(format!("{}: {}", words(build), output.status));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo xtask`: the house rules (tidy), all tests (test) and the measurements (bench) of this workspace.
+//! `cargo xtask`: the house rules (tidy), all tests (test), the measurements (bench) and hostile input (fuzz).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for developers: printing is its job")]
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -16,7 +17,8 @@ usage: cargo xtask VERB
   test  [--fast] [FILTER…]       installs what is missing, builds, runs tidy and every test; --fast does neither of the
                                  first and the third
   bench start [--rounds N] [--format markdown|json]
-                                 what a start costs: the kernel's floor, cella, and the peers that are installed";
+                                 what a start costs: the kernel's floor, cella, and the peers that are installed
+  fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on";
 
 /// What a verb says when it cannot do its work: one line for a person.
 type Result<T> = std::result::Result<T, String>;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["tidy", rest @ ..] => tidy::run(rest),
         ["test", rest @ ..] => test::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -219,8 +219,8 @@ impl<'a> Program<'a> {
     /// The descriptor in a slot.
     #[must_use]
     pub fn slot(&self, number: usize) -> Option<i32> {
-        let at = HEADER + number.checked_mul(4)?;
         (number < self.slots).then_some(())?;
+        let at = HEADER + number * 4;
         Some(i32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
     }
 
@@ -286,5 +286,17 @@ impl<'a> Program<'a> {
             count += 1;
         }
         offset % 8 == 0 && self.bytes(offset + count * 8, 8) == Some(&[0; 8])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_beyond_all_memory_is_none_and_no_overflow() {
+        let empty = [MAGIC, VERSION, 0, 0].map(u32::to_le_bytes);
+        let program = Program::new(empty.as_flattened()).unwrap();
+        assert_eq!(program.slot(usize::MAX / 4), None);
     }
 }

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("spec", &[]),
     ("kernel", &[]),
     ("xtask", &["kernel"]),
-    ("fuzz", &["spec", "plan", "image", "network", "procview", "kernel"]),
+    ("fuzz", &["spec", "plan", "stub", "image", "network", "procview", "kernel"]),
 ];
 
 /// The crates that may speak to Linux by themselves, and so are not under `unsafe_code = "forbid"`.
