@@ -18,6 +18,8 @@ usage: cargo xtask VERB
                                  first and the third
   bench start [--rounds N] [--format markdown|json]
                                  what a start costs: the kernel's floor, cella, and the peers that are installed
+  bench run|exec|density [--rounds N] [--format markdown|json]
+                                 cella-oci, crun, youki and runc: the same bundle; BENCH_CRUN and so on name others
   fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on";
 
 /// What a verb says when it cannot do its work: one line for a person.

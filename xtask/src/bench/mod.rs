@@ -3,6 +3,7 @@
 
 mod agent;
 mod contestants;
+mod oci;
 mod report;
 mod scratch;
 mod start;
@@ -49,10 +50,13 @@ impl Options {
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["start", rest @ ..] => start::run(&Options::parse(rest)?),
+        ["run", rest @ ..] => oci::run(&Options::parse(rest)?),
+        ["exec", rest @ ..] => oci::exec(&Options::parse(rest)?),
+        ["density", rest @ ..] => oci::density(&Options::parse(rest)?),
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
-        [] => Err("bench: what? start".to_owned()),
-        [what, ..] => Err(format!("bench: {what:?} is not measured; start is")),
+        [] => Err("bench: what? start, run, exec or density".to_owned()),
+        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec and density are")),
     }
 }
 

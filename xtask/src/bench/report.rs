@@ -60,12 +60,14 @@ pub(crate) fn print(verb: &str, format: Format, lines: Vec<Line>) -> Result<()> 
 }
 
 fn markdown(verb: &str, lines: &[Line]) -> String {
-    let (floor, cella) = (median(lines, "floor"), median(lines, "cella dir:"));
+    let cella = median(lines, "cella dir:").or_else(|| median(lines, "cella-oci"));
+    let floor = median(lines, "floor").or_else(|| median(lines, "crun"));
     let ratio = |own: f64, to: Option<f64>| to.map_or_else(|| "–".to_owned(), |to| format!("{:.2}", own / to));
+    let base = if median(lines, "floor").is_some() { "÷ floor" } else { "÷ crun" };
     let mut text = format!("bench {verb}, times in ms; {}\n\n", machine());
     text += &format!(
         "| {:<14} | {:>4} | {:>7} | {:>7} | {:>7} | {:>7} | {:>7} | note\n",
-        "", "n", "min", "median", "p90", "÷ floor", "÷ cella"
+        "", "n", "min", "median", "p90", base, "÷ cella"
     );
     text += "|:---------------|-----:|--------:|--------:|--------:|--------:|--------:|:----\n";
     for line in lines {

@@ -27,7 +27,7 @@ impl Scratch {
         sweep();
         directory(&path, 0)?;
         let scratch = Self { path, roots: Vec::new(), cgroups: cgroups() };
-        for program in ["true", "proof", "floor"] {
+        for program in ["true", "proof", "floor", "wait", "rss"] {
             compile(program, &scratch.path.join(program))?;
         }
         Ok(scratch)

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The OCI runtimes side by side: the same bundle (all namespaces, a network namespace, a filter of some 400 rules, device
+//! rules), the same view of the cgroups (version 2 alone), the same payload.
+
+use super::Options;
+use super::agent::{Agent, Run, View};
+use super::report::{self, Line};
+use super::scratch::Scratch;
+use crate::{Result, cargo};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// After each start the kernel takes namespaces down behind our back.
+const SETTLE: Duration = Duration::from_millis(4);
+/// Containers of the measurement of throughput, two at a time.
+const MANY: u64 = 100;
+
+/// A runtime that works.
+struct Racer {
+    name: &'static str,
+    program: String,
+    bundle: String,
+    state: String,
+    version: String,
+    nanos: Vec<u64>,
+}
+
+impl Racer {
+    fn words(&self, verb: &str) -> Run {
+        let words = format!("{} --root {} {verb}", self.program, self.state);
+        Run { argv: words.split(' ').map(str::to_owned).collect(), env: BTreeMap::new() }
+    }
+}
+
+/// The programs: ours as `CELLA_OCI_BIN` or a release build, the others along PATH or as told by the environment.
+fn programs() -> Vec<(&'static str, std::result::Result<String, String>)> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let ours = variable("CELLA_OCI_BIN").map_or_else(
+        || {
+            let built = cargo::build_release(&["cella-oci"]);
+            built.and_then(|mut programs| programs.remove("cella-oci").ok_or("cargo made no cella-oci".to_owned()))
+                .map(|path| path.display().to_string())
+        },
+        Ok,
+    );
+    let peer = |name: &str, variable_name: &str| match variable(variable_name) {
+        Some(path) => Ok(path),
+        None => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file());
+            found.map(|path| path.display().to_string()).ok_or_else(|| "not installed".to_owned())
+        }
+    };
+    vec![
+        ("cella-oci", ours),
+        ("crun", peer("crun", "BENCH_CRUN")),
+        ("youki", peer("youki", "BENCH_YOUKI")),
+        ("runc", peer("runc", "BENCH_RUNC")),
+    ]
+}
+
+/// Every system call that the headers name, one rule each; none where there are no headers.
+fn filter() -> Value {
+    let text = std::fs::read_to_string("/usr/include/x86_64-linux-gnu/asm/unistd_64.h").unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split(' ').next());
+    let rules: Vec<Value> = names.map(|name| json!({"names": [name], "action": "SCMP_ACT_ALLOW"})).collect();
+    if rules.is_empty() { Value::Null } else { json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}) }
+}
+
+fn config(root: &Path, program: &str) -> Value {
+    let mount = |to: &str, kind: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
+    let strict = ["nosuid", "noexec", "nodev"];
+    let capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"];
+    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind}));
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0}, "args": [program], "env": ["PATH=/bin"], "cwd": "/", "noNewPrivileges": true,
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+        },
+        "root": {"path": root, "readonly": true},
+        "hostname": "bench",
+        "mounts": [
+            mount("/proc", "proc", &[]),
+            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/dev/mqueue", "mqueue", &strict),
+            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        ],
+        "linux": {
+            "resources": {"devices": [{"allow": false, "access": "rwm"}]},
+            "namespaces": namespaces,
+            "seccomp": filter(),
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/sys/firmware", "/proc/scsi"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}
+
+/// Those that can run the bundle, and a line for each that can not.
+fn field(scratch: &mut Scratch, agent: &mut Agent) -> Result<(Vec<Racer>, Vec<Line>)> {
+    let (mut racers, mut lines) = (Vec::new(), Vec::new());
+    for (name, program) in programs() {
+        let program = match program {
+            Ok(program) => program,
+            Err(reason) => {
+                lines.push(Line::absent(name, reason));
+                continue;
+            }
+        };
+        let root = scratch.rootfs(&format!("oci-root-{name}"), 0)?;
+        for program in ["true", "wait"] {
+            let to = root.join(program);
+            std::fs::copy(scratch.path.join(program), &to).map_err(|error| format!("{}: {error}", to.display()))?;
+        }
+        for (kind, program) in [("run", "/true"), ("wait", "/wait")] {
+            scratch.directory(&format!("{kind}-{name}"), 0)?;
+            scratch.write(&format!("{kind}-{name}/config.json"), &config(&root, program).to_string())?;
+        }
+        let said = Command::new(&program).arg("--version").output();
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let racer = Racer {
+            name,
+            program,
+            bundle: scratch.path.display().to_string(),
+            state: scratch.directory(&format!("oci-state-{name}"), 0)?.display().to_string(),
+            version: said.lines().next().unwrap_or_default().to_owned(),
+            nanos: Vec::new(),
+        };
+        let ran = agent.run(&racer.words(&format!("run -b {}/run-{name} cella-bench-{name}", racer.bundle)))?;
+        if ran.code == 0 {
+            racers.push(racer);
+        } else {
+            lines.push(Line::absent(name, ran.stderr.lines().next().unwrap_or("says nothing").to_owned()));
+        }
+    }
+    Ok((racers, lines))
+}
+
+/// Interleaved rounds of what `verb` makes of each.
+fn race(racers: &mut [Racer], agent: &mut Agent, rounds: usize, verb: impl Fn(&Racer) -> String) -> Result<()> {
+    for _ in 0..rounds {
+        for racer in &mut *racers {
+            let ran = agent.run(&racer.words(&verb(racer)))?;
+            if ran.code != 0 {
+                return Err(format!("{}: exit {}: {}", racer.name, ran.code, ran.stderr));
+            }
+            racer.nanos.push(ran.nanos);
+            std::thread::sleep(SETTLE);
+        }
+    }
+    Ok(())
+}
+
+fn begin() -> Result<(Scratch, Agent)> {
+    let scratch = Scratch::new()?;
+    let ids = scratch.write("subid", "")?;
+    let agent = Agent::start(View::Unified, &ids)?;
+    Ok((scratch, agent))
+}
+
+fn lines_of(racers: Vec<Racer>, mut others: Vec<Line>) -> Vec<Line> {
+    let mut lines: Vec<Line> = racers.into_iter().map(|one| Line::measured(one.name, &one.version, one.nanos)).collect();
+    lines.append(&mut others);
+    lines
+}
+
+/// `cargo xtask bench run`: from the spawn of the runtime to its end.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let (mut scratch, mut agent) = begin()?;
+    let (mut racers, others) = field(&mut scratch, &mut agent)?;
+    race(&mut racers, &mut agent, options.rounds, |one| format!("run -b {}/run-{} cella-bench-{}", one.bundle, one.name, one.name))?;
+    report::print("run", options.format, lines_of(racers, others))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask bench exec`: a further program in a container that runs.
+pub(crate) fn exec(options: &Options) -> Result<ExitCode> {
+    let (mut scratch, mut agent) = begin()?;
+    let (mut racers, others) = field(&mut scratch, &mut agent)?;
+    for one in &racers {
+        agent.run(&one.words(&format!("run -d -b {}/wait-{} cella-bench-{}", one.bundle, one.name, one.name)))?;
+    }
+    let raced = race(&mut racers, &mut agent, options.rounds, |one| format!("exec cella-bench-{} /true", one.name));
+    for one in &racers {
+        agent.run(&one.words(&format!("delete -f cella-bench-{}", one.name)))?;
+    }
+    raced?;
+    report::print("exec", options.format, lines_of(racers, others))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask bench density`: memory of `run` and of a created container, and a hundred containers two at a time.
+pub(crate) fn density(options: &Options) -> Result<ExitCode> {
+    let (mut scratch, mut agent) = begin()?;
+    let (mut racers, others) = field(&mut scratch, &mut agent)?;
+    let rss = scratch.path.join("rss").display().to_string();
+    println!("| runtime | peak RSS of run, KiB | PSS of a created container, KiB |\n|:---|---:|---:|");
+    for one in &racers {
+        let mut peak = one.words(&format!("run -b {}/run-{} cella-bench-{}", one.bundle, one.name, one.name));
+        peak.argv.insert(0, rss.clone());
+        let units = (0..5).map(|_| agent.run(&peak).map(|ran| ran.code)).collect::<Result<Vec<_>>>()?;
+        agent.run(&one.words(&format!("create --pid-file {0}/pid -b {0}/run-{1} cella-bench-{1}", one.bundle, one.name)))?;
+        let pid = std::fs::read_to_string(scratch.path.join("pid")).unwrap_or_default();
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.trim())).unwrap_or_default();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or("?").trim().to_owned();
+        agent.run(&one.words(&format!("delete -f cella-bench-{}", one.name)))?;
+        println!("| {} | {} | {} |", one.name, units.iter().min().map_or(0, |units| units * 16), pss.trim_end_matches(" kB"));
+    }
+    println!();
+    for _ in 0..options.rounds.min(5) {
+        for one in &mut racers {
+            let script = format!(
+                "seq {MANY} | xargs -P 2 -I @ {} --root {} run -b {}/run-{} cella-bench-{}-@",
+                one.program, one.state, one.bundle, one.name, one.name
+            );
+            let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+            let ran = agent.run(&Run { argv, env: BTreeMap::new() })?;
+            one.nanos.push(ran.nanos);
+        }
+    }
+    report::print("density: 100 containers, two at a time", options.format, lines_of(racers, others))?;
+    Ok(ExitCode::SUCCESS)
+}
