@@ -95,7 +95,8 @@ impl Task {
             self.pid,
             Some(&self.group),
             runtime::Ends { streams, ..runtime::Ends::default() },
-        ).map_err(start::of_failure)
+        )
+        .map_err(start::of_failure)
     }
 
     /// Pipes that belong to the program's user: our own descriptors stay outside.

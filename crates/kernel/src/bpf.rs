@@ -51,7 +51,8 @@ fn assemble(rules: &[DeviceRule]) -> Vec<Instruction> {
     // The last rule that matches wins, so they are asked from the last to the first.
     let mut left: Vec<&DeviceRule> = rules.iter().rev().collect();
     while let Some(first) = left.first().copied() {
-        let alike = left.iter().take_while(|rule| is_plain(rule) && (rule.kind, rule.allow) == (first.kind, first.allow));
+        let alike =
+            left.iter().take_while(|rule| is_plain(rule) && (rule.kind, rule.allow) == (first.kind, first.allow));
         let count = alike.count();
         if count > 1 {
             append_group(&mut program, left.get(..count).unwrap_or_default());

@@ -249,7 +249,8 @@ pub fn write_atomic(directory: impl AsFd, name: &str, bytes: &[u8], durable: boo
 /// # Errors
 /// open(2)'s or read(2)'s.
 pub fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))?;
+    let file =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -82,8 +82,8 @@ pub fn user_namespace_of(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd> 
             }
         }
         Forked::Parent(child) => {
-            let namespace = write(child.pid, uids, gids)
-                .and_then(|()| crate::namespace::open_of(child.pid, NamespaceKind::User));
+            let namespace =
+                write(child.pid, uids, gids).and_then(|()| crate::namespace::open_of(child.pid, NamespaceKind::User));
             process::signal(&child.pidfd, libc::SIGKILL)?;
             process::wait(&child.pidfd)?;
             namespace

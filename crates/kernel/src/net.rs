@@ -59,13 +59,8 @@ pub fn move_device(name: &str, namespace: impl std::os::fd::AsFd, new_name: &str
     message.extend(REQUEST_ACK.to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .call(|| "socket(AF_NETLINK)")?;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_NETLINK)")?;
     rustix::net::send(&socket, &message, rustix::net::SendFlags::empty()).call(|| call("move"))?;
     let mut answer = [0_u8; 1024];
     let (length, _) = rustix::net::recv(&socket, &mut answer, rustix::net::RecvFlags::empty()).call(|| call("move"))?;

@@ -240,7 +240,8 @@ pub(crate) fn of_program(process: &oci::Process, failure: runtime::Failure) -> F
         runtime::FailureKind::NotExecutable => {
             let reason = failure.message.rsplit_once(": ").map_or("", |(_, reason)| reason);
             // In the words of errno(3) alone, as callers know them: "EACCES (Permission denied)".
-            let words = reason.split_once('(').and_then(|(_, words)| words.split_once(')')).map_or(reason, |(words, _)| words);
+            let words =
+                reason.split_once('(').and_then(|(_, words)| words.split_once(')')).map_or(reason, |(words, _)| words);
             Failure::new(format!("exec: {program:?}: {}", words.to_ascii_lowercase()))
         }
         runtime::FailureKind::Own => Failure::new(failure.message),

@@ -41,7 +41,9 @@ fn hash(bytes: &[u8]) -> u64 {
 /// Magic, length of the text, flags, length of the listener's path and metadata, text, both, instructions.
 fn store(cache: &Path, file: &Path, text: &[u8], program: &Program) -> Result<()> {
     let (path, metadata) = match &program.listener {
-        Some(listener) => (listener.path.as_os_str().as_encoded_bytes().to_vec(), listener.metadata.clone().into_bytes()),
+        Some(listener) => {
+            (listener.path.as_os_str().as_encoded_bytes().to_vec(), listener.metadata.clone().into_bytes())
+        }
         None => (Vec::new(), Vec::new()),
     };
     let mut bytes = MAGIC.to_vec();

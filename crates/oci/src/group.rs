@@ -47,7 +47,11 @@ pub(crate) fn place(global: &Global, spec: &oci::Spec, id: &str, layout: &Layout
 /// The bus of the systemd that answers to us.
 pub(crate) fn bus(global: &Global) -> Bus {
     let rootless = is_rootless(global);
-    let address = if rootless { std::env::var("DBUS_SESSION_BUS_ADDRESS").ok() } else { std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok() };
+    let address = if rootless {
+        std::env::var("DBUS_SESSION_BUS_ADDRESS").ok()
+    } else {
+        std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok()
+    };
     let manager = if rootless { systemd::Manager::User } else { systemd::Manager::System };
     Bus { manager, uid: kernel::process::euid(), address }
 }

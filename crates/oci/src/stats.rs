@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 pub(crate) fn told(id: &str, group: &Group) -> Value {
     let stats = group.stats();
     let number = |value: Option<u64>| value.unwrap_or(0);
-    let block = |operation: &str, bytes: Option<u64>| json!({"major": 0, "minor": 0, "op": operation, "value": number(bytes)});
+    let block =
+        |operation: &str, bytes: Option<u64>| json!({"major": 0, "minor": 0, "op": operation, "value": number(bytes)});
     json!({
         "type": "stats",
         "id": id,

@@ -9,8 +9,8 @@ use spec::oci;
 
 use crate::Error;
 use crate::limits::{device_rules, limits};
-use crate::{device, mount, process};
 use crate::step::{self, Cgroup, Facts, Hook, Idmap, Join, Map, Plan, Program, Source, Step, TimeOffset, Tree};
+use crate::{device, mount, process};
 
 /// The version of the plan's format.
 const VERSION: u32 = 1;
@@ -155,7 +155,8 @@ pub(crate) fn maps(list: &[oci::IdMapping]) -> Vec<Map> {
 fn net_devices(linux: &oci::Linux) -> Result<Vec<(String, String)>, Error> {
     let fine = |name: &str| {
         let plain = !name.is_empty() && name.len() < 16 && name != "." && name != "..";
-        plain && !name.contains(|letter: char| letter == '/' || letter == ':' || letter == '%' || letter.is_whitespace())
+        plain
+            && !name.contains(|letter: char| letter == '/' || letter == ':' || letter == '%' || letter.is_whitespace())
     };
     let own = |kind: &str| linux.namespaces.iter().any(|one| one.kind == kind);
     if !linux.net_devices.is_empty() && !own("network") {
@@ -378,7 +379,8 @@ fn root(
         let size = spec.process.console_size.map(console_size).transpose()?;
         builder.push(Step::Terminal { uid: spec.process.user.uid, size });
     }
-    let paused = [&spec.hooks.prestart, &spec.hooks.create_runtime, &spec.hooks.create_container, &spec.hooks.start_container];
+    let paused =
+        [&spec.hooks.prestart, &spec.hooks.create_runtime, &spec.hooks.create_container, &spec.hooks.start_container];
     if paused.iter().any(|hooks| !hooks.is_empty()) || !spec.linux.net_devices.is_empty() {
         builder.push(Step::Pause);
     }
@@ -475,17 +477,16 @@ pub(crate) fn hooks(list: &[oci::Hook], status: &'static str) -> Result<Vec<Hook
         .collect()
 }
 
-fn sysctls(
-    builder: &mut Builder<'_>,
-    spec: &oci::Spec,
-    new: &[NamespaceKind],
-    join: &[Join],
-) -> Result<(), Error> {
+fn sysctls(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind], join: &[Join]) -> Result<(), Error> {
     if !spec.linux.sysctl.is_empty() && !spec.mounts.iter().any(|mount| mount.destination == "/proc") {
         return Err(Error::invalid("sysctl", "it needs a mount on /proc"));
     }
     for (name, value) in &spec.linux.sysctl {
-        let dotted = if name.contains('/') { name.replace('.', "\u{0}").replace('/', ".").replace('\u{0}', "/") } else { name.clone() };
+        let dotted = if name.contains('/') {
+            name.replace('.', "\u{0}").replace('/', ".").replace('\u{0}', "/")
+        } else {
+            name.clone()
+        };
         let Some(kind) = sysctl_namespace(&dotted) else {
             return Err(Error::invalid(
                 format!("sysctl {name:?}"),
@@ -497,7 +498,10 @@ fn sysctls(
         }
         // Either `net.ipv4.x` or `net/ipv4/x`, where a dot is part of a name.
         let file = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
-        if value.contains(['\0', '\n']) || file.contains('\0') || file.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        if value.contains(['\0', '\n'])
+            || file.contains('\0')
+            || file.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
             return Err(Error::invalid(format!("sysctl {name:?}"), "malformed"));
         }
         builder.push(Step::Sysctl { file: file.into(), value: value.clone() });

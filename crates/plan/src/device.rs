@@ -82,7 +82,8 @@ pub(crate) fn of_bundle(
 ) -> Result<(), Error> {
     let users = new.contains(&NamespaceKind::User) || joins_user || request.rootless;
     let is_dev = |mount: &&oci::Mount| mount.destination.trim_end_matches('/') == "/dev";
-    let binds = |mount: &oci::Mount| mount.kind == "bind" || mount.options.iter().any(|one| one == "bind" || one == "rbind");
+    let binds =
+        |mount: &oci::Mount| mount.kind == "bind" || mount.options.iter().any(|one| one == "bind" || one == "rbind");
     let own_dev = !spec.mounts.iter().filter(is_dev).any(binds);
     if own_dev {
         let asked = |path: &str| spec.linux.devices.iter().any(|device| device.path == path);

@@ -134,7 +134,9 @@ impl fmt::Display for Step {
             Self::IoPriority { value } => write!(f, "set I/O priority {}.{}", value >> 13, value & 0x1fff),
             Self::Affinity { processors } => write!(f, "run on processors {}", join(processors)),
             Self::Personality { value } => write!(f, "set personality {value:#x}"),
-            Self::MemoryPolicy { mode, nodes } => write!(f, "take memory by policy {mode:#x} from nodes {}", join(nodes)),
+            Self::MemoryPolicy { mode, nodes } => {
+                write!(f, "take memory by policy {mode:#x} from nodes {}", join(nodes))
+            }
             Self::MoveRoot => f.write_str("move the root over the old one"),
             Self::RootPropagation { propagation, .. } => write!(f, "make the root {propagation}"),
             Self::CloseOnExec { first } => write!(f, "close descriptors from {first} on at execve"),

@@ -4,8 +4,8 @@
 mod compile;
 mod device;
 mod display;
-mod mount;
 mod limits;
+mod mount;
 mod process;
 mod schedule;
 pub mod seccomp;
@@ -16,8 +16,8 @@ pub use mount::{MountOptions, parse_options};
 pub use process::{capability_set, filter, joining, limit_number};
 pub use schedule::list as numbers;
 pub use step::{
-    Cgroup, DeviceRule, Facts, Hook, Idmap, Join, Joining, Limit, Listener, Map, Plan, Program, Scheduler, Setting, Source,
-    Step, TimeOffset, Tree,
+    Cgroup, DeviceRule, Facts, Hook, Idmap, Join, Joining, Limit, Listener, Map, Plan, Program, Scheduler, Setting,
+    Source, Step, TimeOffset, Tree,
 };
 
 /// Why no plan can be made.

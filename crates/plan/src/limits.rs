@@ -27,7 +27,10 @@ pub(crate) fn limits(resources: &oci::Resources) -> Result<Limits, Error> {
         (quota, period) => Some((quota.unwrap_or(UNLIMITED), period.unwrap_or(100_000))),
     };
     if memory.kernel.is_some_and(|limit| limit > 0) {
-        return Err(Error::missing("resources.memory.kernel", "separate limit of kernel memory (Linux has dropped it)"));
+        return Err(Error::missing(
+            "resources.memory.kernel",
+            "separate limit of kernel memory (Linux has dropped it)",
+        ));
     }
     let limit = bytes("memory.limit", memory.limit.filter(|limit| *limit != 0))?;
     let swap = bytes("memory.swap", memory.swap.filter(|limit| *limit != 0))?;
@@ -52,7 +55,10 @@ pub(crate) fn limits(resources: &oci::Resources) -> Result<Limits, Error> {
         cpu_shares: cpu.shares.filter(|shares| *shares != 0),
         cpu_burst: cpu.burst,
         cpu_idle: idle(cpu.idle)?,
-        cpu_realtime: (cpu.realtime_runtime.filter(|value| *value != 0), cpu.realtime_period.filter(|value| *value != 0)),
+        cpu_realtime: (
+            cpu.realtime_runtime.filter(|value| *value != 0),
+            cpu.realtime_period.filter(|value| *value != 0),
+        ),
         cpuset_cpus: text(&cpu.cpus),
         cpuset_mems: text(&cpu.mems),
         pids: bytes("pids.limit", resources.pids.limit.map(|limit| if limit == 0 { -1 } else { limit.max(-1) }))?,
@@ -95,7 +101,9 @@ fn plain(what: &str, word: &str) -> Result<String, Error> {
 fn unified(resources: &oci::Resources) -> Result<Vec<(String, String)>, Error> {
     let one = |(file, value): (&String, &String)| {
         let file = plain("unified", file)?;
-        if !file.contains('.') || file.starts_with("cgroup.") && file != "cgroup.max.depth" && file != "cgroup.max.descendants" {
+        if !file.contains('.')
+            || file.starts_with("cgroup.") && file != "cgroup.max.depth" && file != "cgroup.max.descendants"
+        {
             return Err(Error::invalid("resources.unified", format!("{file} is not a limit")));
         }
         Ok((file, value.clone()))

@@ -258,8 +258,7 @@ fn cgroup(builder: &mut Builder<'_>, target: &Path, version2: bool, options: &Mo
     });
     // Of a hierarchy that it has not joined a container would see the groups of others.
     let joined = |name: &String| kernel::cgroup::joins(name, builder.settings.iter());
-    let hierarchies: Vec<_> =
-        layout.legacy.iter().filter(|one| one.controllers.iter().any(joined)).cloned().collect();
+    let hierarchies: Vec<_> = layout.legacy.iter().filter(|one| one.controllers.iter().any(joined)).cloned().collect();
     for hierarchy in hierarchies {
         let name = hierarchy.controllers.join(",");
         let place = target.join(&name);

@@ -231,10 +231,10 @@ pub fn filter(spec: &oci::Spec) -> Result<Option<Program>, Error> {
         .map(|one| SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k })
         .collect();
     let notifies = profile.syscalls.iter().any(|rule| rule.action == oci::seccomp::Action::Notify);
-    let listener = profile.listener_path.filter(|_| notifies).map(|path| Listener {
-        path: path.into(),
-        metadata: profile.listener_metadata.unwrap_or_default(),
-    });
+    let listener = profile
+        .listener_path
+        .filter(|_| notifies)
+        .map(|path| Listener { path: path.into(), metadata: profile.listener_metadata.unwrap_or_default() });
     Ok(Some(Program { flags: compiled.flags, listener, instructions }))
 }
 

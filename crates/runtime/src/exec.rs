@@ -222,7 +222,8 @@ fn listen(channel: &OwnedFd, exec: &Exec, ends: &Ends) -> std::result::Result<Jo
             }
             Some(b'L') => {
                 if let (Some((path, told)), Some(child)) = (&ends.listener, &child) {
-                    let number = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+                    let number =
+                        message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
                     let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
                     let told = told.replace("\"pid\":0", &format!("\"pid\":{}", child.pid));
                     kernel::socket::send_to_stream(path, told.as_bytes(), &[listener.as_fd()])?;

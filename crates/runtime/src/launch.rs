@@ -205,7 +205,16 @@ pub fn launch<'a>(
     drop(fds);
     let late = late_mounts(plan, &given);
     drop(given);
-    let mut watch = Watch { plan, channel: ours, company: orders.company, states, late, grouped: false, terminal: None, warnings: Vec::new() };
+    let mut watch = Watch {
+        plan,
+        channel: ours,
+        company: orders.company,
+        states,
+        late,
+        grouped: false,
+        terminal: None,
+        warnings: Vec::new(),
+    };
     let (child, outcome) = if program::is_direct(plan) { (first, Ok(())) } else { watch.second(first)? };
     match outcome.and_then(|()| watch.listen(&child)) {
         Ok(()) => Ok(Launched { child, terminal: watch.terminal, warnings: watch.warnings }),

@@ -18,7 +18,7 @@ pub use event::{EventLog, Record as EventRecord};
 pub use exec::{Ends, Joined, join};
 pub use keeper::{Finish, Keeper, RestartPolicy};
 pub use launch::{Company, Failure, FailureKind, Launched, Orders, failure_of, launch, write_maps};
-pub use mounts::{add_mounts, remove_mounts};
 pub use log::{LogReader, LogRecord, LogWriter, Stream};
+pub use mounts::{add_mounts, remove_mounts};
 pub use protocol::{Answer, Connection, Request};
 pub use state::{Exited, Phase, State, is_kept, take_alive};

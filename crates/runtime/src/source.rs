@@ -54,7 +54,16 @@ pub(crate) fn source_inside(source: &Source) -> Result<Made> {
             return Ok(Made { mount: None, shape: Shape::Link(text), inside: None });
         }
         Source::Bind {
-            path, recursive, set, clear, set_below, clear_below, idmap: Idmap::None, propagation, propagate_below, ..
+            path,
+            recursive,
+            set,
+            clear,
+            set_below,
+            clear_below,
+            idmap: Idmap::None,
+            propagation,
+            propagate_below,
+            ..
         } => {
             let attributes = [*set, *clear, *set_below, *clear_below];
             let (recursive, propagate_below) = (*recursive, *propagate_below);
@@ -131,7 +140,10 @@ fn bind(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
         (Idmap::None, _) => {}
         (Idmap::Container { recursive }, Some(userns)) => mount::idmap(&tree, userns, depth(*recursive))?,
         (Idmap::Container { .. }, None) => {
-            return Err(Error::new(format!("mount {path:?}: idmap without a user namespace or mappings"), Errno::INVAL));
+            return Err(Error::new(
+                format!("mount {path:?}: idmap without a user namespace or mappings"),
+                Errno::INVAL,
+            ));
         }
         (Idmap::Own { uids, gids, recursive }, _) => {
             let userns = kernel::idmap::user_namespace_of(&ranges(uids), &ranges(gids))?;
@@ -166,4 +178,3 @@ fn copy_up(root: &Path, path: &Path, parameters: &[String], attributes: u64) -> 
     }
     Ok(writable)
 }
-

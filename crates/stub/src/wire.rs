@@ -285,7 +285,7 @@ impl<'a> Program<'a> {
             }
             count += 1;
         }
-        offset % 8 == 0 && self.bytes(offset + count * 8, 8) == Some(&[0; 8])
+        offset.is_multiple_of(8) && self.bytes(offset + count * 8, 8) == Some(&[0; 8])
     }
 }
 

@@ -41,7 +41,8 @@ fn programs() -> Vec<(&'static str, std::result::Result<String, String>)> {
     let ours = variable("CELLA_OCI_BIN").map_or_else(
         || {
             let built = cargo::build_release(&["cella-oci"]);
-            built.and_then(|mut programs| programs.remove("cella-oci").ok_or("cargo made no cella-oci".to_owned()))
+            built
+                .and_then(|mut programs| programs.remove("cella-oci").ok_or("cargo made no cella-oci".to_owned()))
                 .map(|path| path.display().to_string())
         },
         Ok,
@@ -165,7 +166,8 @@ fn begin() -> Result<(Scratch, Agent)> {
 }
 
 fn lines_of(racers: Vec<Racer>, mut others: Vec<Line>) -> Vec<Line> {
-    let mut lines: Vec<Line> = racers.into_iter().map(|one| Line::measured(one.name, &one.version, one.nanos)).collect();
+    let mut lines: Vec<Line> =
+        racers.into_iter().map(|one| Line::measured(one.name, &one.version, one.nanos)).collect();
     lines.append(&mut others);
     lines
 }
@@ -174,7 +176,9 @@ fn lines_of(racers: Vec<Racer>, mut others: Vec<Line>) -> Vec<Line> {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (mut scratch, mut agent) = begin()?;
     let (mut racers, others) = field(&mut scratch, &mut agent)?;
-    race(&mut racers, &mut agent, options.rounds, |one| format!("run -b {}/run-{} cella-bench-{}", one.bundle, one.name, one.name))?;
+    race(&mut racers, &mut agent, options.rounds, |one| {
+        format!("run -b {}/run-{} cella-bench-{}", one.bundle, one.name, one.name)
+    })?;
     report::print("run", options.format, lines_of(racers, others))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -205,12 +209,19 @@ pub(crate) fn density(options: &Options) -> Result<ExitCode> {
         let mut peak = one.words(&format!("run -b {}/run-{} cella-bench-{}", one.bundle, one.name, one.name));
         peak.argv.insert(0, rss.clone());
         let units = (0..5).map(|_| agent.run(&peak).map(|ran| ran.code)).collect::<Result<Vec<_>>>()?;
-        agent.run(&one.words(&format!("create --pid-file {0}/pid -b {0}/run-{1} cella-bench-{1}", one.bundle, one.name)))?;
+        agent.run(
+            &one.words(&format!("create --pid-file {0}/pid -b {0}/run-{1} cella-bench-{1}", one.bundle, one.name)),
+        )?;
         let pid = std::fs::read_to_string(scratch.path.join("pid")).unwrap_or_default();
         let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.trim())).unwrap_or_default();
         let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or("?").trim().to_owned();
         agent.run(&one.words(&format!("delete -f cella-bench-{}", one.name)))?;
-        println!("| {} | {} | {} |", one.name, units.iter().min().map_or(0, |units| units * 16), pss.trim_end_matches(" kB"));
+        println!(
+            "| {} | {} | {} |",
+            one.name,
+            units.iter().min().map_or(0, |units| units * 16),
+            pss.trim_end_matches(" kB")
+        );
     }
     println!();
     for _ in 0..options.rounds.min(5) {

@@ -22,7 +22,7 @@ const FOREIGN_TO_KERNEL: [&str; 5] = ["container", "containers", "image", "image
 const PURE_KERNEL: [&str; 3] = ["types", "cgroup", "landlock"];
 
 /// Crates whose own business is the user's environment.
-const READS_ENVIRONMENT: [&str; 3] = ["cella", "server", "xtask"];
+const READS_ENVIRONMENT: [&str; 4] = ["cella", "cella-oci", "server", "xtask"];
 
 /// To whom a source file belongs, and which rules follow from that.
 pub(crate) struct Owner {

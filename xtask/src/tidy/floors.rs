@@ -7,8 +7,9 @@ use crate::cargo::{Package, Workspace};
 use std::path::Path;
 
 /// Each crate and what it may use of ours. Arrows for tests (dev-dependencies) are free.
-const FLOORS: [(&str, &[&str]); 14] = [
+const FLOORS: [(&str, &[&str]); 15] = [
     ("cella", &["engine", "server", "spec"]),
+    ("cella-oci", &["runtime", "plan", "spec", "kernel"]),
     ("server", &["engine", "spec"]),
     ("engine", &["runtime", "image", "network", "procview", "plan", "spec", "kernel"]),
     ("runtime", &["plan", "spec", "kernel", "stub"]),

@@ -303,7 +303,8 @@ impl Group {
     pub fn remove_empty(&self) -> bool {
         let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT));
         let legacy = self.layout.legacy.iter().map(|one| one.path.join(&self.name));
-        self.unified().into_iter().chain(legacy).map(gone).fold(true, |all, one| all && one)
+        let left = self.unified().into_iter().chain(legacy).map(gone).filter(|gone| !gone).count();
+        left == 0
     }
 
     /// Removes the group and those that were made below it; none may have a process any more.

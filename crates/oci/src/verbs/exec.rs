@@ -47,7 +47,9 @@ fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     match home.status(&state) {
         Status::Running | Status::Created => {}
         Status::Paused if options.ignore_paused => {}
-        Status::Paused => return Err(Failure::new("cannot exec in a paused container (use --ignore-paused to override)")),
+        Status::Paused => {
+            return Err(Failure::new("cannot exec in a paused container (use --ignore-paused to override)"));
+        }
         Status::Stopped | Status::Creating => return Err(Failure::new("cannot exec in a stopped container")),
     }
     let mut spec = home.config()?;

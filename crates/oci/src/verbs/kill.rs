@@ -44,7 +44,9 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
 }
 
 fn kill_all(state: &State, signal: Signal) -> Result<u8> {
-    let Some(group) = state.group()? else { return Err(Failure::new("--all needs a control group, and there is none")) };
+    let Some(group) = state.group()? else {
+        return Err(Failure::new("--all needs a control group, and there is none"));
+    };
     if signal == Signal::KILL {
         if group.exists() {
             group.kill()?;

@@ -36,9 +36,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
 
 fn config(rootless: bool) -> Value {
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
-    let mount = |to: &str, kind: &str, source: &str, options: &[&str]| {
-        json!({"destination": to, "type": kind, "source": source, "options": options})
-    };
+    let mount = |to: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": source, "options": options});
     let mut kinds = vec!["pid", "network", "ipc", "uts", "mount", "cgroup"];
     let pts: &[&str] = &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     let mut linux = json!({

@@ -39,7 +39,8 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     }
     if rdt.0.is_some() || rdt.1.is_some() {
         let (l3_cache_schema, mem_bw_schema) = rdt;
-        let wanted = spec::oci::IntelRdt { l3_cache_schema, mem_bw_schema, clos_id: state.rdt.clone(), ..Default::default() };
+        let wanted =
+            spec::oci::IntelRdt { l3_cache_schema, mem_bw_schema, clos_id: state.rdt.clone(), ..Default::default() };
         state.rdt = crate::rdt::join(&wanted, &home.id, state.pid)?.or(state.rdt);
         home.write(&home.directory()?, &state)?;
     }

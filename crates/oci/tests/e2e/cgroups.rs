@@ -26,12 +26,15 @@ fn limits_are_the_kernels_and_update_changes_them() {
     both("limits_are_the_kernels_and_update_changes_them", |case| {
         let path = format!("/{}", case.id);
         case.set("/linux/cgroupsPath", json!(path));
-        case.set("/linux/resources", json!({
-            "memory": {"limit": 67_108_864, "reservation": 33_554_432},
-            "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"},
-            "pids": {"limit": 77},
-            "hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}],
-        }));
+        case.set(
+            "/linux/resources",
+            json!({
+                "memory": {"limit": 67_108_864, "reservation": 33_554_432},
+                "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"},
+                "pids": {"limit": 77},
+                "hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}],
+            }),
+        );
         // The huge pages of this host are in version 2, beside the others in version 1: runc does not look there.
         if !case.is_ours() {
             case.config["linux"]["resources"].as_object_mut().unwrap().remove("hugepageLimits");
@@ -52,7 +55,8 @@ fn limits_are_the_kernels_and_update_changes_them() {
         assert_eq!(read(case, "memory", "memory.limit_in_bytes"), "33554432");
         assert_eq!(read(case, "cpu", "cpu.cfs_quota_us"), "20000");
         assert_eq!(read(case, "pids", "pids.max"), "55");
-        std::fs::write(case.path.join("r.json"), json!({"pids": {"limit": 44}, "cpu": {"shares": 300}}).to_string()).unwrap();
+        std::fs::write(case.path.join("r.json"), json!({"pids": {"limit": 44}, "cpu": {"shares": 300}}).to_string())
+            .unwrap();
         case.call(&["update", "-r", "r.json", &id]).ok();
         assert_eq!((read(case, "pids", "pids.max"), read(case, "cpu", "cpu.shares")), ("44".into(), "300".into()));
     });
@@ -122,7 +126,10 @@ fn on_version_2_devices_are_guarded_by_a_program() {
     ours("on_version_2_devices_are_guarded_by_a_program", |case| {
         case.set("/linux/devices", json!([{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}]));
         case.set("/linux/resources/unified", json!({"hugetlb.2MB.max": "2097152"}));
-        case.add("/mounts", json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}));
+        case.add(
+            "/mounts",
+            json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]}),
+        );
         case.script("cat /proc/self/cgroup | grep 0::; head -c 1 /dev/kmsg 2>&1 >/dev/null; head -c 1 /dev/zero | wc -c; cat /sys/fs/cgroup/hugetlb.2MB.max");
         case.write_config();
         let script = format!(

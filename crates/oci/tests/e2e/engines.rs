@@ -10,7 +10,11 @@ fn script(test: &str, name: &str, needs: &[&str], expected: &str) {
     if !can_run(test) {
         return;
     }
-    let there = |program: &&&str| ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/bin"].iter().any(|path| std::path::Path::new(path).join(**program).exists());
+    let there = |program: &&&str| {
+        ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/bin"]
+            .iter()
+            .any(|path| std::path::Path::new(path).join(**program).exists())
+    };
     if let Some(missing) = needs.iter().find(|program| !there(program)) {
         skip(test, &format!("{missing} is not installed"));
         return;
@@ -28,15 +32,30 @@ fn script(test: &str, name: &str, needs: &[&str], expected: &str) {
 
 #[test]
 fn serial_podman_runs_with_us() {
-    script("serial_podman_runs_with_us", "podman.sh", &["podman", "conmon", "jq"], include_str!("engines/podman.expected"));
+    script(
+        "serial_podman_runs_with_us",
+        "podman.sh",
+        &["podman", "conmon", "jq"],
+        include_str!("engines/podman.expected"),
+    );
 }
 
 #[test]
 fn serial_containerd_runs_with_us() {
-    script("serial_containerd_runs_with_us", "containerd.sh", &["containerd", "ctr"], include_str!("engines/containerd.expected"));
+    script(
+        "serial_containerd_runs_with_us",
+        "containerd.sh",
+        &["containerd", "ctr"],
+        include_str!("engines/containerd.expected"),
+    );
 }
 
 #[test]
 fn serial_docker_runs_with_us() {
-    script("serial_docker_runs_with_us", "docker.sh", &["dockerd", "docker", "docker-compose"], include_str!("engines/docker.expected"));
+    script(
+        "serial_docker_runs_with_us",
+        "docker.sh",
+        &["dockerd", "docker", "docker-compose"],
+        include_str!("engines/docker.expected"),
+    );
 }

@@ -11,7 +11,10 @@ fn binds_are_read_only_when_asked() {
         std::fs::create_dir_all(case.path.join("data")).unwrap();
         std::fs::write(case.path.join("data/file"), "hello").unwrap();
         let data = case.path.join("data");
-        case.add("/mounts", json!({"destination": "/data", "type": "bind", "source": data, "options": ["rbind", "ro"]}));
+        case.add(
+            "/mounts",
+            json!({"destination": "/data", "type": "bind", "source": data, "options": ["rbind", "ro"]}),
+        );
         let file = data.join("file");
         case.add("/mounts", json!({"destination": "/etc/one", "type": "bind", "source": file, "options": ["bind"]}));
         let out = case.prints("cat /data/file /etc/one; touch /data/x 2>&1; echo more > /etc/one; cat /data/file");
@@ -28,8 +31,13 @@ fn rro_reaches_what_is_mounted_below() {
         );
         let data = case.path.join("data");
         case.add("/mounts", json!({"destination": "/ro", "type": "bind", "source": data, "options": ["rbind", "ro"]}));
-        case.add("/mounts", json!({"destination": "/rro", "type": "bind", "source": data, "options": ["rbind", "rro"]}));
-        case.script("touch /ro/x 2>/dev/null || echo 1; touch /ro/below/x && echo 2; touch /rro/below/y 2>/dev/null || echo 3");
+        case.add(
+            "/mounts",
+            json!({"destination": "/rro", "type": "bind", "source": data, "options": ["rbind", "rro"]}),
+        );
+        case.script(
+            "touch /ro/x 2>/dev/null || echo 1; touch /ro/below/x && echo 2; touch /rro/below/y 2>/dev/null || echo 3",
+        );
         case.write_config();
         let mut command = std::process::Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-c", &script]).current_dir(&case.path);
@@ -99,7 +107,10 @@ fn tmpcopyup_starts_with_what_is_there() {
         std::fs::create_dir_all(etc.join("sub")).unwrap();
         std::fs::write(etc.join("sub/file"), "hello").unwrap();
         std::os::unix::fs::symlink("sub/file", etc.join("link")).unwrap();
-        case.add("/mounts", json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
+        case.add(
+            "/mounts",
+            json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}),
+        );
         assert_eq!(case.prints("cat /etc/link; echo new > /etc/sub/file; cat /etc/sub/file"), "hellonew\n");
         assert_eq!(std::fs::read_to_string(etc.join("sub/file")).unwrap(), "hello");
     });
@@ -110,7 +121,10 @@ fn copy_symlink_makes_the_link_again() {
     ours("copy_symlink_makes_the_link_again", |case| {
         let link = case.path.join("link");
         std::os::unix::fs::symlink("/over/there", &link).unwrap();
-        case.add("/mounts", json!({"destination": "/l", "type": "bind", "source": link, "options": ["bind", "copy-symlink"]}));
+        case.add(
+            "/mounts",
+            json!({"destination": "/l", "type": "bind", "source": link, "options": ["bind", "copy-symlink"]}),
+        );
         assert_eq!(case.prints("readlink /l"), "/over/there\n");
     });
 }
@@ -121,16 +135,22 @@ fn ids_of_a_mount_are_shifted() {
         std::fs::create_dir_all(case.path.join("data")).unwrap();
         std::fs::write(case.path.join("data/file"), "hello").unwrap();
         let map = json!([{"containerID": 0, "hostID": 4000, "size": 1000}]);
-        case.add("/mounts", json!({
-            "destination": "/own", "type": "bind", "source": "data", "options": ["bind", "idmap"],
-            "uidMappings": map, "gidMappings": map,
-        }));
+        case.add(
+            "/mounts",
+            json!({
+                "destination": "/own", "type": "bind", "source": "data", "options": ["bind", "idmap"],
+                "uidMappings": map, "gidMappings": map,
+            }),
+        );
         assert_eq!(case.prints("stat -c '%u %g' /own/file"), "4000 4000\n");
         let users = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
         case.set("/linux/uidMappings", users.clone()).set("/linux/gidMappings", users);
         case.add("/linux/namespaces", json!({"type": "user"}));
         case.config["mounts"].as_array_mut().unwrap().pop();
-        case.add("/mounts", json!({"destination": "/own", "type": "bind", "source": "data", "options": ["bind", "idmap"]}));
+        case.add(
+            "/mounts",
+            json!({"destination": "/own", "type": "bind", "source": "data", "options": ["bind", "idmap"]}),
+        );
         assert_eq!(case.prints("stat -c '%u %g' /own/file; touch /own/new"), "0 0\n");
         use std::os::unix::fs::MetadataExt;
         assert_eq!(std::fs::metadata(case.path.join("data/new")).unwrap().uid(), 0, "its owner outside is root");
@@ -161,7 +181,10 @@ fn propagation_is_as_asked() {
     both("propagation_is_as_asked", |case| {
         std::fs::create_dir_all(case.path.join("data")).unwrap();
         for (name, option) in [("/p", "rprivate"), ("/u", "unbindable")] {
-            case.add("/mounts", json!({"destination": name, "type": "bind", "source": "data", "options": ["bind", option]}));
+            case.add(
+                "/mounts",
+                json!({"destination": name, "type": "bind", "source": "data", "options": ["bind", option]}),
+            );
         }
         let out = case.prints("for m in /p /u; do grep \" $m \" /proc/self/mountinfo | cut -d' ' -f7; done");
         assert_eq!(out, "-\nunbindable\n");
@@ -196,7 +219,9 @@ fn default_devices_are_there_and_others_are_refused() {
             "for d in null zero full random urandom tty; do stat -c '%n %F %t:%T %a' /dev/$d; done; \
              readlink /dev/fd; mknod /dev/shm/kmsg c 1 11; cat /dev/shm/kmsg 2>&1 | head -1",
         );
-        for line in ["/dev/null character special file 1:3 666", "/dev/tty character special file 5:0 666", "/proc/self/fd"] {
+        for line in
+            ["/dev/null character special file 1:3 666", "/dev/tty character special file 5:0 666", "/proc/self/fd"]
+        {
             assert!(out.contains(line), "{out}");
         }
         // /dev/shm is nodev: the rule of the group is asked below.
@@ -207,10 +232,13 @@ fn default_devices_are_there_and_others_are_refused() {
 #[test]
 fn custom_devices_have_mode_and_owner() {
     both("custom_devices_have_mode_and_owner", |case| {
-        case.set("/linux/devices", json!([
-            {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8},
-            {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
-        ]));
+        case.set(
+            "/linux/devices",
+            json!([
+                {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8},
+                {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
+            ]),
+        );
         let out = case.prints("stat -c '%F %t:%T %a %u %g' /dev/mine /dev/pipe");
         assert_eq!(out, "character special file 1:5 640 7 8\nfifo 0:0 600 0 0\n");
     });
@@ -222,7 +250,10 @@ fn the_group_refuses_devices_without_a_rule() {
         let fuse = json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
         case.set("/linux/devices", fuse);
         assert_eq!(case.prints("(: </dev/fuse) 2>/dev/null && echo open || echo refused"), "refused\n");
-        case.add("/linux/resources/devices", json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"}));
+        case.add(
+            "/linux/resources/devices",
+            json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"}),
+        );
         let script = "(: </dev/fuse) && echo open; (: >/dev/fuse) 2>/dev/null && echo open || echo refused";
         assert_eq!(case.prints(script), "open\nrefused\n");
     });
@@ -231,7 +262,8 @@ fn the_group_refuses_devices_without_a_rule() {
 #[test]
 fn masked_and_read_only_paths() {
     both("masked_and_read_only_paths", |case| {
-        let out = case.prints("cat /proc/keys | wc -c; ls /sys/firmware | wc -l; echo x 2>&1 > /proc/sys/kernel/hostname; true");
+        let out = case
+            .prints("cat /proc/keys | wc -c; ls /sys/firmware | wc -l; echo x 2>&1 > /proc/sys/kernel/hostname; true");
         assert!(out.starts_with("0\n0\n"), "{out}");
         let out = case.prints("echo x > /proc/sys/kernel/domainname || echo refused");
         assert_eq!(out, "refused\n");

@@ -45,10 +45,13 @@ fn namespaces_are_joined_by_path() {
         std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.as_mut().unwrap()), &mut line).unwrap();
         let pid = holder.id();
         let path = |file: &str| format!("/proc/{pid}/ns/{file}");
-        case.set("/linux/namespaces", json!([
-            {"type": "mount"}, {"type": "pid"}, {"type": "network", "path": path("net")},
-            {"type": "ipc", "path": path("ipc")}, {"type": "uts", "path": path("uts")},
-        ]));
+        case.set(
+            "/linux/namespaces",
+            json!([
+                {"type": "mount"}, {"type": "pid"}, {"type": "network", "path": path("net")},
+                {"type": "ipc", "path": path("ipc")}, {"type": "uts", "path": path("uts")},
+            ]),
+        );
         case.config.as_object_mut().unwrap().remove("hostname");
         let out = case.prints("hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; echo $$");
         let link = |file: &str| std::fs::read_link(path(file)).unwrap().display().to_string();
@@ -65,7 +68,11 @@ fn namespaces_are_joined_by_path() {
 fn a_pid_namespace_is_joined_by_path() {
     both("a_pid_namespace_is_joined_by_path", |case| {
         let mut holder = std::process::Command::new("unshare");
-        let mut holder = holder.args(["-p", "-f", "--kill-child", "sh", "-c", "echo ready; exec sleep 1000"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut holder = holder
+            .args(["-p", "-f", "--kill-child", "sh", "-c", "echo ready; exec sleep 1000"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.as_mut().unwrap()), &mut line).unwrap();
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id())).unwrap();
@@ -112,7 +119,10 @@ fn network_devices_move_in() {
 #[test]
 fn sysctls_are_of_its_namespaces_only() {
     both("sysctls_are_of_its_namespaces_only", |case| {
-        case.set("/linux/sysctl", json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77", "kernel.domainname": "inside"}));
+        case.set(
+            "/linux/sysctl",
+            json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77", "kernel.domainname": "inside"}),
+        );
         let out = case.prints("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/kernel/domainname");
         assert_eq!(out, "1\n77\ninside\n");
         for name in ["kernel.core_pattern", "vm.swappiness", "net/../kernel/core_pattern"] {

@@ -20,9 +20,12 @@ fn the_five_sets() {
     both("the_five_sets", |case| {
         let one = json!(["CAP_KILL"]);
         let two = json!(["CAP_KILL", "CAP_CHOWN"]);
-        case.set("/process/capabilities", json!({
-            "bounding": two, "permitted": two, "effective": one, "inheritable": one, "ambient": one,
-        }));
+        case.set(
+            "/process/capabilities",
+            json!({
+                "bounding": two, "permitted": two, "effective": one, "inheritable": one, "ambient": one,
+            }),
+        );
         case.set("/process/user", json!({"uid": 5, "gid": 5}));
         let out = case.prints("grep Cap /proc/self/status | cut -f2 | tr '\\n' ' '");
         // After execve a user has what is ambient.
@@ -42,9 +45,15 @@ fn no_new_privileges_is_set() {
 #[test]
 fn limits_and_the_oom_score() {
     both("limits_and_the_oom_score", |case| {
-        case.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]));
+        case.set(
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]),
+        );
         case.set("/process/oomScoreAdj", json!(321));
-        assert_eq!(case.prints("ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj"), "100\n200\n0\n321\n");
+        assert_eq!(
+            case.prints("ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj"),
+            "100\n200\n0\n321\n"
+        );
     });
 }
 
@@ -101,7 +110,8 @@ fn only_the_standard_descriptors_are_there() {
         case.start_sleeping();
         assert_eq!(case.exec(&["sh", "-c", "ls /proc/self/fd | tr '\\n' ' '"]).ok(), "0 1 2 3 ");
         let pid = case.state()["pid"].to_string();
-        let mut fds: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.file_name()).collect();
+        let mut fds: Vec<_> =
+            std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.file_name()).collect();
         fds.sort();
         assert_eq!(fds, ["0", "1", "2"]);
     });
@@ -111,7 +121,10 @@ fn only_the_standard_descriptors_are_there() {
 fn descriptors_are_preserved_when_they_are_open() {
     ours("descriptors_are_preserved_when_they_are_open", |case| {
         case.script("cat <&3").write_config();
-        let script = format!("echo through > f; exec 3<f; exec {} --root state run --preserve-fds 1 {}", case.runtime.program, case.id);
+        let script = format!(
+            "echo through > f; exec 3<f; exec {} --root state run --preserve-fds 1 {}",
+            case.runtime.program, case.id
+        );
         let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(&case.path).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "through\n", "{output:?}");
         let id = case.id.clone();
@@ -159,10 +172,13 @@ print("answered", flush=True)
         let mut listener = listener.spawn().unwrap();
         let mut lines = std::io::BufRead::lines(std::io::BufReader::new(listener.stdout.take().unwrap()));
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        case.set("/linux/seccomp", json!({
-            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "mine",
-            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
-        }));
+        case.set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "mine",
+                "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+            }),
+        );
         assert!(case.prints("mkdir /x 2>&1; true").contains("File exists"));
         assert_eq!(lines.next().unwrap().unwrap(), "answered");
         listener.wait().unwrap();
@@ -174,7 +190,8 @@ print("answered", flush=True)
 fn the_terminal_goes_to_the_console_socket() {
     both("the_terminal_goes_to_the_console_socket", |case| {
         case.set("/process/terminal", json!(true)).set("/process/consoleSize", json!({"height": 31, "width": 97}));
-        case.script("tty; stat -c %t:%T /dev/console | head -1; stty -a </dev/tty; test -t 0 && echo yes").write_config();
+        case.script("tty; stat -c %t:%T /dev/console | head -1; stty -a </dev/tty; test -t 0 && echo yes")
+            .write_config();
         let server = r#"
 import socket, sys, array, os
 s = socket.socket(socket.AF_UNIX); s.bind("console"); s.listen(1); print("ready", flush=True)
@@ -217,7 +234,8 @@ fn a_terminal_in_the_foreground_is_relayed() {
     ours("a_terminal_in_the_foreground_is_relayed", |case| {
         case.set("/process/terminal", json!(true)).script("tty; read x; echo \"got $x\"; exit 4").write_config();
         let command = format!("{} --root state run {}; echo rc=$?", case.runtime.program, case.id);
-        let script = format!("cd {} && (sleep 0.5; echo hello) | script -qec '{command}' /dev/null", case.path.display());
+        let script =
+            format!("cd {} && (sleep 0.5; echo hello) | script -qec '{command}' /dev/null", case.path.display());
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("/dev/pts/0") && text.contains("got hello") && text.contains("rc=4"), "{text}");

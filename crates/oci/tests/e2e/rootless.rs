@@ -14,7 +14,15 @@ fn as_user(case: &crate::support::Case, user: u32, script: &str) -> std::process
     let chown = std::process::Command::new("chown").args(["-R", &format!("{user}:{user}")]).arg(&case.path).status();
     assert!(chown.unwrap().success());
     let mut command = std::process::Command::new("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--inh-caps=-all", "sh", "-c", script]);
+    command.args([
+        &format!("--reuid={user}"),
+        &format!("--regid={user}"),
+        "--clear-groups",
+        "--inh-caps=-all",
+        "sh",
+        "-c",
+        script,
+    ]);
     command.env("PATH", format!("{}:/usr/bin:/bin", case.path.display())).current_dir(&case.path).output().unwrap()
 }
 
@@ -42,7 +50,8 @@ fn lent_ids_come_through_newuidmap() {
         return;
     }
     ours(test, |case| {
-        let users = json!([{"containerID": 0, "hostID": 4712, "size": 1}, {"containerID": 1, "hostID": 700_000, "size": 1000}]);
+        let users =
+            json!([{"containerID": 0, "hostID": 4712, "size": 1}, {"containerID": 1, "hostID": 700_000, "size": 1000}]);
         case.set("/linux/uidMappings", users.clone()).set("/linux/gidMappings", users);
         let kinds = ["pid", "ipc", "uts", "mount", "user"].map(|kind| json!({"type": kind}));
         case.set("/linux/namespaces", json!(kinds));
@@ -62,7 +71,11 @@ fn lent_ids_come_through_newuidmap() {
             case.id
         );
         let mut command = std::process::Command::new("unshare");
-        let output = command.args(["-m", "--propagation", "private", "sh", "-c", &script]).current_dir(&case.path).output().unwrap();
+        let output = command
+            .args(["-m", "--propagation", "private", "sh", "-c", &script])
+            .current_dir(&case.path)
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n2\n5\n", "{output:?}");
     });
 }

@@ -27,7 +27,8 @@ fn exec_takes_a_process_file_and_detaches() {
         case.start_sleeping();
         let process = json!({"user": {"uid": 3, "gid": 4}, "args": ["sh", "-c", "id -u > /tmp/out; sleep 1000"], "env": ["PATH=/bin"], "cwd": "/tmp"});
         std::fs::write(case.path.join("p.json"), process.to_string()).unwrap();
-        std::fs::set_permissions(case.rootfs().join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(case.rootfs().join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+            .unwrap();
         let id = case.id.clone();
         case.quietly(&["exec", "--process", "p.json", "--detach", "--pid-file", "pid", &id]);
         let pid: i32 = std::fs::read_to_string(case.path.join("pid")).unwrap().parse().unwrap();
@@ -46,15 +47,27 @@ fn exec_takes_a_process_file_and_detaches() {
 #[test]
 fn exec_has_the_containers_rights_and_filter() {
     both("exec_has_the_containers_rights_and_filter", |case| {
-        case.set("/linux/seccomp", json!({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],
-        }));
+        case.set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdirat", "mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],
+            }),
+        );
         let ambient = json!(["CAP_KILL"]);
         case.set("/process/capabilities", json!({"bounding": ambient, "permitted": ambient, "effective": ambient, "inheritable": ambient, "ambient": ambient}));
         case.start_sleeping();
-        let out = case.exec(&["sh", "-c", "mkdir /x 2>&1; grep -E 'NoNewPrivs|Seccomp:|CapAmb|CapBnd' /proc/self/status | cut -f2"]).ok();
-        assert_eq!(out, "mkdir: can't create directory '/x': Operation not supported\n0000000000000020\n0000000000000020\n1\n2\n");
+        let out = case
+            .exec(&[
+                "sh",
+                "-c",
+                "mkdir /x 2>&1; grep -E 'NoNewPrivs|Seccomp:|CapAmb|CapBnd' /proc/self/status | cut -f2",
+            ])
+            .ok();
+        assert_eq!(
+            out,
+            "mkdir: can't create directory '/x': Operation not supported\n0000000000000020\n0000000000000020\n1\n2\n"
+        );
     });
 }
 
@@ -130,7 +143,10 @@ fn mounts_are_added_and_removed() {
         std::fs::write(case.path.join("m.json"), list.to_string()).unwrap();
         let id = case.id.clone();
         case.call(&["mounts", "add", &id, "m.json"]).ok();
-        assert_eq!(case.exec(&["sh", "-c", "cat /late/here/file; touch /late/here/x 2>&1"]).out, "hellotouch: /late/here/x: Read-only file system\n");
+        assert_eq!(
+            case.exec(&["sh", "-c", "cat /late/here/file; touch /late/here/x 2>&1"]).out,
+            "hellotouch: /late/here/x: Read-only file system\n"
+        );
         case.call(&["mounts", "remove", &id, "m.json"]).ok();
         assert_eq!(case.exec(&["sh", "-c", "ls /late/here | wc -l"]).ok(), "0\n");
         case.call(&["mounts", "remove", &id, "m.json"]).fails(1);

@@ -204,7 +204,9 @@ impl Lower<'_, '_> {
             self.to.empty_slot();
         }
         let mut next = first.unwrap_or(0);
-        for (made, into_trees) in given.trees.iter().map(|made| (made, true)).chain(given.sources.iter().map(|made| (made, false))) {
+        for (made, into_trees) in
+            given.trees.iter().map(|made| (made, true)).chain(given.sources.iter().map(|made| (made, false)))
+        {
             let slot = match &made.mount {
                 Some(mount) => self.to.slot(mount.as_fd()),
                 None if made.inside.is_some() => self.to.empty_slot(),
@@ -233,11 +235,13 @@ impl Lower<'_, '_> {
             Step::DieWithParent => self.to.push(code::PRCTL, &[option::PARENT_DEATH_SIGNAL, SIGKILL]),
             Step::BecomeRoot => {
                 // A user who maps nobody but himself has given up changing groups for that.
-                let alone = self.given.mapped_by_user && matches!(self.plan.gid_map.as_slice(), [one] if one.count == 1);
+                let alone =
+                    self.given.mapped_by_user && matches!(self.plan.gid_map.as_slice(), [one] if one.count == 1);
                 self.to.push_with(code::IDENTITY, alone.into(), &[0, 0, 0, 0]);
             }
             Step::JoinGroups => self.join_groups(),
-            Step::UnshareCgroup if clone_flags(self.plan, !self.given.groups.is_empty()) & NamespaceKind::Cgroup.flag() != 0 => {}
+            Step::UnshareCgroup
+                if clone_flags(self.plan, !self.given.groups.is_empty()) & NamespaceKind::Cgroup.flag() != 0 => {}
             Step::UnshareCgroup => self.to.push(code::UNSHARE, &[NamespaceKind::Cgroup.flag()]),
             Step::TimeOffsets { offsets } => self.time_offsets(offsets),
             Step::NewKeyring => self.to.push(code::KEYRING, &[]),

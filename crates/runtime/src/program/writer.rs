@@ -140,8 +140,9 @@ impl<'fd> Writer<'fd> {
         if !self.slots.len().is_multiple_of(2) {
             self.slots.push(-1);
         }
-        let mut bytes =
-            Vec::with_capacity(wire::HEADER + self.slots.len() * 4 + self.operations.len() * wire::OPERATION + self.arena.len());
+        let mut bytes = Vec::with_capacity(
+            wire::HEADER + self.slots.len() * 4 + self.operations.len() * wire::OPERATION + self.arena.len(),
+        );
         for word in [wire::MAGIC, wire::VERSION, number(self.slots.len()), number(self.operations.len())] {
             bytes.extend(word.to_le_bytes());
         }
@@ -164,7 +165,6 @@ impl<'fd> Writer<'fd> {
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -76,7 +76,9 @@ impl Hooks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
-        [prestart, create_runtime, create_container, start_container, poststart, poststop].iter().all(|all| all.is_empty())
+        [prestart, create_runtime, create_container, start_container, poststart, poststop]
+            .iter()
+            .all(|all| all.is_empty())
     }
 }
 

@@ -153,10 +153,20 @@ pub struct BlockIo {
     #[serde(default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
     /// Reads per second.
-    #[serde(rename = "throttleReadIOPSDevice", default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleReadIOPSDevice",
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
     /// Writes per second.
-    #[serde(rename = "throttleWriteIOPSDevice", default, deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "throttleWriteIOPSDevice",
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
