@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use summary::Summary;
 
+/// What each fuzz target gets.
+const FUZZ_SECONDS: &str = "60";
+
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     let fast = words.contains(&"--fast");
     let filters: Vec<&str> = words.iter().copied().filter(|word| *word != "--fast").collect();
@@ -28,7 +31,7 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
         packages::install("test")?;
         nextest()?;
     }
-    let programs = cargo::build_release(&["cella", "runtime"])?;
+    let programs = cargo::build_release(&["cella", "cella-oci"])?;
     let program = programs.get("cella").ok_or("cargo build made no program called cella")?;
     if !fast && filters.is_empty() {
         summary.check("tidy: see its faults above", tidy::check()?);
@@ -53,6 +56,10 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
     };
     let bad = summary.add_report(&xml)?;
     summary.add_skips(&read_if_there(&skips)?.unwrap_or_default());
+    if !fast && filters.is_empty() {
+        let good = crate::fuzz::run(&["--seconds", FUZZ_SECONDS])? == ExitCode::SUCCESS;
+        summary.check("fuzz: see what it found above", good);
+    }
     // Tests that failed are counted by the report; whatever else went wrong is told here.
     if bad > 0 { Ok(()) } else { ended }
 }
