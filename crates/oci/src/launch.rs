@@ -56,6 +56,7 @@ impl Launch<'_> {
         let group = Group::new(self.planned.layout.clone(), &name);
         self.state.group = Some(name);
         self.home.write(self.directory, self.state)?;
+        group.adopt(pid)?;
         group::limit(&group, &self.planned.plan)
     }
 }

@@ -55,6 +55,21 @@ impl Group {
         Ok(())
     }
 
+    /// Puts a process into the group in every version 1 hierarchy that it belongs in, made where somebody else who made the
+    /// group has left them out.
+    ///
+    /// # Errors
+    /// mkdir(2)'s or write(2)'s.
+    pub fn adopt(&self, pid: i32) -> Result<()> {
+        for controller in ALWAYS {
+            self.make_legacy(controller)?;
+        }
+        for directory in self.legacy_directories() {
+            write(&directory.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
     fn make_legacy(&self, controller: &str) -> Result<()> {
         let Some(path) = self.legacy(controller) else { return Ok(()) };
         match make(&path) {

@@ -59,3 +59,13 @@ fn serial_docker_runs_with_us() {
         include_str!("engines/docker.expected"),
     );
 }
+
+#[test]
+fn serial_systemd_makes_the_group() {
+    let needs = ["systemctl", "jq", "unshare"];
+    if !std::path::Path::new("/lib/systemd/systemd").exists() {
+        skip("serial_systemd_makes_the_group", "systemd is not installed");
+        return;
+    }
+    script("serial_systemd_makes_the_group", "systemd.sh", &needs, include_str!("engines/systemd.expected"));
+}
