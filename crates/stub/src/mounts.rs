@@ -120,30 +120,36 @@ pub(crate) fn link(on: &Follower<'_>, path: u64, target: u64) -> Result<()> {
     }
 }
 
+/// Makes a device node, or takes one that is there when it is the same; that one's mode and owner stay.
 pub(crate) fn node(on: &Follower<'_>, operands: &[u64; 6]) -> Result<()> {
-    const NOFOLLOW: usize = 0x100;
     let [path, mode, device, user, group, _] = *operands;
     let path = on.text(path)?;
     let (directory, name) = parent(on, path)?;
+    // It is born with its mode, which is never set by name: whoever writes to the root file system at the same time may put
+    // a link to a file of the host in the node's place.
+    let before = call!(nr::UMASK, 0).unwrap_or(0o022);
     let made = call!(nr::MKNODAT, directory, name.as_ptr(), mode, device);
+    call!(nr::UMASK, before).ok();
+    let is_new = made.is_ok();
     let made = match made {
-        // What is there may be in the image, or made before: it has to be the same.
-        Err(errno::EEXIST) => verify_node(directory, name, mode, device),
+        Err(errno::EEXIST) => Ok(()),
         other => other.call("mknodat", path).map(drop),
     };
-    let made = made
-        .and_then(|()| call!(nr::FCHOWNAT, directory, name.as_ptr(), user, group, NOFOLLOW).call("fchownat", path))
-        .and_then(|_| call!(nr::FCHMODAT, directory, name.as_ptr(), mode & 0o7777).call("fchmodat", path));
+    let flags = find::O_PATH | find::O_NOFOLLOW | find::O_CLOEXEC;
+    let there = made.and_then(|()| find::open_at(directory, name, flags, find::BENEATH).call("openat2", path));
     close(directory);
-    made.map(drop)
+    let there = there?;
+    let mut done = verify_node(there, name, mode, device);
+    if is_new && done.is_ok() {
+        done = call!(nr::FCHOWNAT, there, c"".as_ptr(), user, group, EMPTY_PATH).call("fchownat", path).map(drop);
+    }
+    close(there);
+    done
 }
 
-fn verify_node(directory: i32, name: &[u8], mode: u64, device: u64) -> Result<()> {
-    let flags = find::O_PATH | find::O_NOFOLLOW | find::O_CLOEXEC;
-    let there = find::open_at(directory, name, flags, find::BENEATH).call("openat2", name)?;
-    let stat = Stat::of(there);
-    close(there);
-    let stat = stat?;
+/// Whether it is the device that was asked for; a link is none.
+fn verify_node(there: i32, name: &[u8], mode: u64, device: u64) -> Result<()> {
+    let stat = Stat::of(there)?;
     let wanted = ((device >> 8 & 0xfff | device >> 32 & !0xfff), (device & 0xff | device >> 12 & 0xfff_ff00));
     let found = (u64::from(stat.device.0), u64::from(stat.device.1));
     if u64::from(stat.mode) & 0o170_000 == mode & 0o170_000 && (found == wanted || mode & 0o170_000 == 0o010_000) {
