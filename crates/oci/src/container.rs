@@ -111,7 +111,6 @@ fn place(global: &Global, spec: &mut oci::Spec, id: &str, layout: &Layout, rootl
 pub(crate) fn create(global: &Global, id: &str, options: &Options, park: bool) -> Result<Created> {
     let home = Home::of(global, id)?;
     let mut bundle = bundle::read(&options.bundle, options.config.as_deref())?;
-    check_descriptors(options.preserve_fds)?;
     let planned = plan(global, id, &mut bundle, options, park)?;
     let console = console(&bundle.spec, options.console_socket.as_deref(), options.detach)?;
     let lock = home.make()?;
@@ -142,9 +141,14 @@ pub(crate) fn create(global: &Global, id: &str, options: &Options, park: bool) -
     Ok(Created { home, state, spec: bundle.spec, launched, lock })
 }
 
-/// What the caller says it keeps open has to be open: one of ours would take its number and be let through.
+/// What the caller says it keeps open has to be open: one of ours would take its number and be let through. So this comes
+/// before anything of ours is opened.
 pub(crate) fn check_descriptors(count: u32) -> Result<()> {
-    for number in 3..3_i32.saturating_add(count.min(4096).cast_signed()) {
+    const MOST: u32 = 4096;
+    if count > MOST {
+        return Err(Failure::new(format!("--preserve-fds {count}: more than {MOST}")));
+    }
+    for number in 3..3_i32.saturating_add(count.cast_signed()) {
         if !kernel::file::is_open(number) {
             return Err(Failure::new(format!("--preserve-fds {count}: descriptor {number} is not open")));
         }

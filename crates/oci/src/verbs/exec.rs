@@ -42,6 +42,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
 
 fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let (id, arguments, options) = parse(global, words)?;
+    container::check_descriptors(options.preserve_fds)?;
     let home = Home::of(global, &id)?;
     let state = home.existing()?;
     match home.status(&state) {
@@ -52,7 +53,6 @@ fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     }
     let mut spec = home.config()?;
     spec.process = process(&spec, arguments, &options)?;
-    container::check_descriptors(options.preserve_fds)?;
     let joining = joining(global, &spec, &options)?;
     let group = group(&state, options.group.as_deref())?;
     let console = container::console(&spec, options.console_socket.as_deref(), options.detach)?;
