@@ -8,7 +8,7 @@ use lexopt::{Parser, ValueExt};
 use plan::Facts;
 use spec::oci;
 
-use crate::arguments::{Global, number, switch, text, unknown};
+use crate::arguments::{self, Global, number, switch, text, unknown};
 use crate::console::Watch;
 use crate::failure::{Failure, Result, log};
 use crate::state::{Home, State, Status, root};
@@ -170,7 +170,8 @@ fn process(spec: &oci::Spec, arguments: Vec<String>, options: &Options) -> Resul
 
 fn user_of(text: &str) -> Result<oci::User> {
     let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
-    let id = |text: &str| text.parse().map_err(|_| Failure::new(format!("--user: {text:?} is not a number")));
+    let refuse = |text: &str| Failure::new(format!("--user: {text:?} is not a number that fits"));
+    let id = |text: &str| arguments::decimal(text).ok_or_else(|| refuse(text));
     Ok(oci::User { uid: id(uid)?, gid: id(gid)?, ..oci::User::default() })
 }
 
