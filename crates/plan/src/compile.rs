@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub rootless: bool,
     /// The filter, when it has been compiled before.
     pub filter: Option<Program>,
+    /// Namespaces that are joined and are the launcher's own, so that what is set in them is the host's.
+    pub shared: Vec<NamespaceKind>,
 }
 
 /// A plan in the making.
@@ -350,7 +352,7 @@ fn root(
     for hook in hooks(&spec.hooks.create_container, "creating")? {
         builder.push(Step::Hook { hook });
     }
-    sysctls(builder, spec, new, join)?;
+    sysctls(builder, spec, request, new, join)?;
     hide(builder, spec);
     if spec.root.readonly {
         builder.push(Step::RootReadOnly);
@@ -443,6 +445,7 @@ pub(crate) fn hooks(list: &[oci::Hook], status: &'static str) -> Result<Vec<Hook
 fn sysctls(
     builder: &mut Builder<'_>,
     spec: &oci::Spec,
+    request: &Request<'_>,
     new: &[NamespaceKind],
     join: &[Join],
 ) -> Result<(), Error> {
@@ -457,7 +460,7 @@ fn sysctls(
                 "it is not of a namespace: it would change the host",
             ));
         };
-        if !new.contains(&kind) && !join.iter().any(|one| one.kind == kind) {
+        if !new.contains(&kind) && !join.iter().any(|one| one.kind == kind) || request.shared.contains(&kind) {
             return Err(Error::invalid(format!("sysctl {name:?}"), format!("it needs a {kind} namespace of its own")));
         }
         // Either `net.ipv4.x` or `net/ipv4/x`, where a dot is part of a name.
