@@ -33,8 +33,7 @@ fn cve_2019_5736_exe_is_a_sealed_copy() {
                  l=$(readlink $p/exe 2>/dev/null) || continue; case $l in *busybox*|'') continue;; esac; echo \"$p $l\" >> /seen; \
                  (echo overwritten > $p/exe) 2>/dev/null && echo \"wrote $p $l\" >> /wrote; done; done";
     bundle.script(watch).write();
-    let status = bundle.command(&["create", &bundle.tag]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success());
+    bundle.create(&[]).ok();
     bundle.call(&["start", &bundle.tag]).ok();
     for _ in 0..20 {
         let done = bundle.call(&["exec", &bundle.tag, "/proc/self/exe", "spec"]);
@@ -45,8 +44,7 @@ fn cve_2019_5736_exe_is_a_sealed_copy() {
     // One that waits for `start` is our program inside: its file has no name, all its seals, and can not be written.
     bundle.delete();
     bundle.script("true").write();
-    let status = bundle.command(&["create", &bundle.tag]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success());
+    bundle.create(&[]).ok();
     let exe = format!("/proc/{}/exe", bundle.pid());
     let link = fs::read_link(&exe).unwrap();
     assert!(link.to_string_lossy().starts_with("/memfd:"), "{link:?}");
@@ -66,8 +64,7 @@ fn cve_2016_9962_a_waiting_process_is_not_dumpable() {
     let mut bundle = Bundle::new("dumpable");
     bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
     bundle.script("true").write();
-    let status = bundle.command(&["create", &bundle.tag]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success());
+    bundle.create(&[]).ok();
     let pid = bundle.pid();
     // What belongs to a process that is not dumpable belongs to root, whoever the process is.
     use std::os::unix::fs::MetadataExt;
@@ -133,7 +130,7 @@ fn r6_preserve_fds_that_are_not_open_are_refused() {
     bundle.script("ls -l /proc/self/fd; ls -l /proc/1/fd").write();
     for count in ["1", "2", "30", "4097", "4294967295"] {
         bundle.call(&["run", "--preserve-fds", count, &bundle.tag]).refused();
-        bundle.call(&["create", "--preserve-fds", count, &bundle.tag]).refused();
+        bundle.create(&["--preserve-fds", count]).refused();
     }
     bundle.call(&["run", "--preserve-fds", "4294967296", &bundle.tag]).refused();
     bundle.call(&["run", "--preserve-fds", "-1", &bundle.tag]).refused();

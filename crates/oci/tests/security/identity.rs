@@ -168,12 +168,11 @@ fn check_61_no_new_privileges_holds() {
     }
     for_each_runtime("nnp", |mut bundle| {
         use std::os::unix::fs::PermissionsExt;
-        let program = bundle.rootfs().join("bin/setuid-id");
+        let program = bundle.rootfs().join("bin/busybox-setuid");
         std::fs::copy("/bin/busybox", &program).unwrap();
-        std::fs::rename(&program, bundle.rootfs().join("bin/suid-busybox")).unwrap();
-        std::fs::set_permissions(bundle.rootfs().join("bin/suid-busybox"), std::fs::Permissions::from_mode(0o4755)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
         bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
-        let look = "/bin/suid-busybox grep -E '^(Uid|NoNewPrivs)' /proc/self/status | tr '\\t' ' '";
+        let look = "/bin/busybox-setuid grep -E '^(Uid|NoNewPrivs)' /proc/self/status | tr '\\t' ' '";
         let held = "Uid: 1000 1000 1000 1000\nNoNewPrivs: 1";
         assert_eq!(bundle.sh(look).ok(), held);
         bundle.start();
@@ -192,10 +191,11 @@ fn check_58_maps_of_many_lines_are_exact_or_refused() {
     bundle.set("/linux/resources", json!({}));
     let root = bundle.directory.clone();
     assert!(std::process::Command::new("chown").args(["-R", "300000:300000"]).arg(root.join("rootfs")).status().unwrap().success());
-    for count in [1_u64, 5, 6, 340] {
+    // The kernel takes 340 lines, and no more than a page of text.
+    for count in [1_u64, 5, 6, 200] {
         let lines: Vec<Value> = (0..count).map(|one| json!({"containerID": one * 10, "hostID": 300_000 + one * 10, "size": 10})).collect();
         bundle.set("/linux/uidMappings", json!(lines)).set("/linux/gidMappings", json!(lines));
-        let seen = bundle.sh("wc -l < /proc/self/uid_map; wc -l < /proc/self/gid_map; tail -1 /proc/self/uid_map 2>/dev/null; cat /proc/self/uid_map").ok();
+        let seen = bundle.sh("wc -l < /proc/self/uid_map; wc -l < /proc/self/gid_map; cat /proc/self/uid_map").ok();
         let mut seen = seen.lines();
         assert_eq!((seen.next(), seen.next()), (Some(count.to_string().as_str()), Some(count.to_string().as_str())));
         for (line, one) in seen.zip(0..) {

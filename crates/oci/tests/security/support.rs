@@ -129,7 +129,10 @@ impl Bundle {
     /// Sets a part of the configuration; the part above it has to be there.
     pub(crate) fn set(&mut self, pointer: &str, value: Value) -> &mut Self {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
-        self.config.pointer_mut(parent).unwrap()[name] = value;
+        match (self.config.pointer_mut(parent).unwrap(), name.parse::<usize>()) {
+            (Value::Array(list), Ok(at)) => list[at] = value,
+            (other, _) => other[name] = value,
+        }
         self
     }
 
@@ -180,10 +183,17 @@ impl Bundle {
     /// Creates and starts it; the program has to stay.
     pub(crate) fn start(&mut self) {
         self.script("exec sleep 1000").write();
-        // A container that keeps an end of a pipe open would hold whoever reads the other.
-        let status = self.command(&["create", &self.tag]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert!(status.success(), "create: {}", self.call(&["create", &format!("{}-again", self.tag)]).err);
+        self.create(&[]).ok();
         self.call(&["start", &self.tag]).ok();
+    }
+
+    /// Creates it. A container that keeps an end of a pipe open would hold whoever reads the other: it says it to a file.
+    pub(crate) fn create(&self, options: &[&str]) -> Done {
+        let file = || fs::File::create(self.directory.join("said")).unwrap();
+        let mut command = self.command(&[&["create"], options, &[&self.tag]].concat());
+        let status = command.stdout(Stdio::null()).stderr(file()).status().unwrap();
+        let err = fs::read_to_string(self.directory.join("said")).unwrap();
+        Done { code: status.code().unwrap(), out: String::new(), err }
     }
 
     pub(crate) fn exec(&self, options: &[&str], script: &str) -> Done {
