@@ -129,7 +129,13 @@ pub(crate) fn text(words: &mut Parser) -> Result<String> {
 /// The value of an option as a number.
 pub(crate) fn number<T: std::str::FromStr>(name: &str, words: &mut Parser) -> Result<T> {
     let text = text(words)?;
-    text.parse().map_err(|_| Failure::new(format!("--{name}: {text:?} is not a number that fits")))
+    decimal(&text).ok_or_else(|| Failure::new(format!("--{name}: {text:?} is not a number that fits")))
+}
+
+/// A number that is written with digits alone: no sign, no space.
+pub(crate) fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
 }
 
 /// Takes the only word that a verb has besides options: the id.

@@ -63,6 +63,7 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         landlock: 0,
         possible_processors: 0,
     };
+    check_root(bundle)?;
     let filter = filters::program(&bundle.spec, &filters::directory(&state::root(global)))?;
     let request = plan::Request {
         bundle: Some(&bundle.path),
@@ -75,6 +76,7 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         inherits: options.preserve_fds,
         rootless,
         filter,
+        shared: shared(&bundle.spec),
         ..plan::Request::default()
     };
     let plan = plan::compile(&bundle.spec, request, &facts)?;
@@ -84,6 +86,31 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         return Err(Failure::new(format!("linux.mountLabel {label:?}: this host has no active SELinux")));
     }
     Ok(Planned { plan, place, layout })
+}
+
+/// The root file system is a directory itself. A link to one could be made to lead elsewhere at any time.
+fn check_root(bundle: &Bundle) -> Result<()> {
+    let path = bundle.path.join(&bundle.spec.root.path);
+    match std::fs::symlink_metadata(&path) {
+        Ok(found) if found.is_symlink() => {
+            Err(Failure::new(format!("root.path {}: it is a symbolic link", path.display())))
+        }
+        // What is missing is told when it is opened.
+        _ => Ok(()),
+    }
+}
+
+/// The namespaces that are joined and that we are in ourselves: what is set in them is set for the host.
+fn shared(spec: &oci::Spec) -> Vec<kernel::types::NamespaceKind> {
+    use kernel::types::NamespaceKind;
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &str| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let kinds = [NamespaceKind::Net, NamespaceKind::Ipc, NamespaceKind::Uts];
+    let paths: Vec<_> = spec.linux.namespaces.iter().filter_map(|one| id(one.path.as_deref()?)).collect();
+    kinds
+        .into_iter()
+        .filter(|kind| id(&format!("/proc/self/ns/{}", kind.file())).is_some_and(|own| paths.contains(&own)))
+        .collect()
 }
 
 /// Puts the group's path into the specification, as the hierarchies have it.
@@ -113,12 +140,9 @@ fn place(global: &Global, spec: &mut oci::Spec, id: &str, layout: &Layout, rootl
 pub(crate) fn create(global: &Global, id: &str, options: &Options, park: bool) -> Result<Created> {
     let home = Home::of(global, id)?;
     let mut bundle = bundle::read(&options.bundle, options.config.as_deref())?;
-    check_descriptors(options.preserve_fds)?;
     let planned = plan(global, id, &mut bundle, options, park)?;
     let console = console(&bundle.spec, options.console_socket.as_deref(), options.detach)?;
-    if let Place::Files(_) = planned.place {
-        group::check_free(&Group::new(planned.layout.clone(), &planned.plan.cgroup.name), &planned.plan.cgroup.name)?;
-    }
+    check_place(&planned)?;
     let lock = home.make()?;
     let made = home.directory().and_then(|directory| {
         let mut state = new_state(&home, &bundle, &planned);
@@ -147,9 +171,24 @@ pub(crate) fn create(global: &Global, id: &str, options: &Options, park: bool) -
     Ok(Created { home, state, spec: bundle.spec, launched, lock })
 }
 
-/// What the caller says it keeps open has to be open: one of ours would take its number and be let through.
+/// A group that somebody else uses is never written down as ours: who clears up would end their processes.
+fn check_place(planned: &Planned) -> Result<()> {
+    let Place::Files(_) = &planned.place else { return Ok(()) };
+    let name = &planned.plan.cgroup.name;
+    match Group::new(planned.layout.clone(), name).refuses()? {
+        Some(reason) => Err(Failure::new(format!("container's cgroup is {reason}: {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// What the caller says it keeps open has to be open: one of ours would take its number and be let through. So this comes
+/// before anything of ours is opened.
 pub(crate) fn check_descriptors(count: u32) -> Result<()> {
-    for number in 3..3_i32.saturating_add(count.min(4096).cast_signed()) {
+    const MOST: u32 = 4096;
+    if count > MOST {
+        return Err(Failure::new(format!("--preserve-fds {count}: more than {MOST}")));
+    }
+    for number in 3..3_i32.saturating_add(count.cast_signed()) {
         if !kernel::file::is_open(number) {
             return Err(Failure::new(format!("--preserve-fds {count}: descriptor {number} is not open")));
         }
@@ -204,7 +243,14 @@ fn make(
 ) -> Result<Launched> {
     let group = state.group.as_ref().map(|name| Group::new(planned.layout.clone(), name));
     if let (Some(group), Place::Files(_)) = (&group, &planned.place) {
-        group::make(group)?;
+        if let Err(failure) = group::make(group) {
+            if group.refuses()?.is_some() {
+                // Somebody else was faster: it is theirs, and clearing up after us must not end what they run in it.
+                state.group = None;
+                home.write(directory, state)?;
+            }
+            return Err(failure);
+        }
         if !planned.plan.steps.iter().any(|step| matches!(step, plan::Step::Limited)) {
             group::limit(group, &planned.plan)?;
         }

@@ -62,6 +62,9 @@ fn store(cache: &Path, file: &Path, text: &[u8], program: &Program) -> Result<()
     let directory = match kernel::root::open_directory_path(cache) {
         Ok(directory) => directory,
         Err(_) => {
+            // The root of all containers first: nobody else has a reason to look into it, either.
+            let root = cache.parent().unwrap_or(Path::new("/"));
+            kernel::file::make_directories(root, 0o700)?;
             kernel::file::make_directories(cache, 0o700)?;
             kernel::root::open_directory_path(cache)?
         }

@@ -56,14 +56,6 @@ pub(crate) fn bus(global: &Global) -> Bus {
     Bus { manager, uid: kernel::process::euid(), address }
 }
 
-/// A group that has processes, or that is frozen, is somebody else's: it must be neither used nor cleared away.
-pub(crate) fn check_free(group: &Group, name: &str) -> Result<()> {
-    match group.refuses()? {
-        Some(reason) => Err(Failure::new(format!("container's cgroup is {reason}: {name}"))),
-        None => Ok(()),
-    }
-}
-
 /// Makes the group anew.
 pub(crate) fn make(group: &Group) -> Result<()> {
     match group.create() {

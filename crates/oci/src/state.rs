@@ -103,10 +103,11 @@ pub(crate) fn is_rootless(global: &Global) -> bool {
 fn validate(id: &str) -> Result<()> {
     let letter = |letter: char| letter.is_ascii_alphanumeric() || "_+-.".contains(letter);
     let fine = !id.is_empty() && id.len() <= 1024 && id.chars().all(letter);
-    if fine && !matches!(id, "." | "..") {
+    // Names with a dot in front are ours: `.` and `..` are not even names, and `.filters` has what was compiled.
+    if fine && !id.starts_with('.') {
         return Ok(());
     }
-    Err(Failure::new(format!("invalid container id {id:?}: it has letters, digits and _+-. only")))
+    Err(Failure::new(format!("invalid container id {id:?}: it has letters, digits and _+-. only, and no dot in front")))
 }
 
 impl Home {
@@ -117,11 +118,11 @@ impl Home {
 
     /// Makes the directory, which must not be there, and takes its lock.
     pub(crate) fn make(&self) -> Result<Lock> {
-        let made = match kernel::file::make_new_directory(&self.path, 0o711) {
+        let made = match kernel::file::make_new_directory(&self.path, 0o700) {
             Err(error) if error.is(kernel::Errno::NOENT) => {
                 let parent = self.path.parent().unwrap_or(Path::new("/"));
-                kernel::file::make_directories(parent, 0o711)?;
-                kernel::file::make_new_directory(&self.path, 0o711)
+                kernel::file::make_directories(parent, 0o700)?;
+                kernel::file::make_new_directory(&self.path, 0o700)
             }
             other => other,
         };

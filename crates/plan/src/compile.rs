@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub rootless: bool,
     /// The filter, when it has been compiled before.
     pub filter: Option<Program>,
+    /// Namespaces that are joined and are the launcher's own, so that what is set in them is the host's.
+    pub shared: Vec<NamespaceKind>,
 }
 
 /// A plan in the making.
@@ -387,7 +389,7 @@ fn root(
     for hook in hooks(&spec.hooks.create_container, "creating")? {
         builder.push(Step::Hook { hook });
     }
-    sysctls(builder, spec, new, join)?;
+    sysctls(builder, spec, request, new, join)?;
     hide(builder, spec);
     if spec.root.readonly {
         builder.push(Step::RootReadOnly);
@@ -477,7 +479,13 @@ pub(crate) fn hooks(list: &[oci::Hook], status: &'static str) -> Result<Vec<Hook
         .collect()
 }
 
-fn sysctls(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind], join: &[Join]) -> Result<(), Error> {
+fn sysctls(
+    builder: &mut Builder<'_>,
+    spec: &oci::Spec,
+    request: &Request<'_>,
+    new: &[NamespaceKind],
+    join: &[Join],
+) -> Result<(), Error> {
     if !spec.linux.sysctl.is_empty() && !spec.mounts.iter().any(|mount| mount.destination == "/proc") {
         return Err(Error::invalid("sysctl", "it needs a mount on /proc"));
     }
@@ -493,7 +501,7 @@ fn sysctls(builder: &mut Builder<'_>, spec: &oci::Spec, new: &[NamespaceKind], j
                 "it is not of a namespace: it would change the host",
             ));
         };
-        if !new.contains(&kind) && !join.iter().any(|one| one.kind == kind) {
+        if !new.contains(&kind) && !join.iter().any(|one| one.kind == kind) || request.shared.contains(&kind) {
             return Err(Error::invalid(format!("sysctl {name:?}"), format!("it needs a {kind} namespace of its own")));
         }
         // Either `net.ipv4.x` or `net/ipv4/x`, where a dot is part of a name.

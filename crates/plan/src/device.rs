@@ -98,6 +98,9 @@ pub(crate) fn of_bundle(
     }
     for device in &spec.linux.devices {
         let (kind, major, minor) = number(device)?;
+        if device.uid == Some(u32::MAX) || device.gid == Some(u32::MAX) {
+            return Err(Error::invalid(format!("device {:?}", device.path), "its owner is out of range"));
+        }
         if users && kind != FIFO {
             let source = Source::Device {
                 path: device.path.clone().into(),

@@ -136,6 +136,9 @@ pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(),
         return Err(place("the destination has .. or a zero byte in it"));
     }
     let target: PathBuf = Path::new("/").join(&mount.destination);
+    if builder.bundle.is_some() && !options.remount {
+        check_target(mount, &options, &target)?;
+    }
     if options.remount {
         let (set, clear) = (options.set | options.set_below, options.clear | options.clear_below);
         builder.push(Step::Remount { target, set, clear });
@@ -177,6 +180,44 @@ pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(),
         propagation: options.propagation,
     });
     Ok(())
+}
+
+/// What a proc may have mounted over it: the files that lxcfs shows in its own way, as with runc.
+const SHOWN: &[&str] = &[
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+];
+
+/// Nothing hides the root, and on /proc there is a proc, whole: programs inside believe what it says, and what is written to
+/// it has to arrive (CVE-2019-16884).
+fn check_target(mount: &oci::Mount, options: &MountOptions, target: &Path) -> Result<(), Error> {
+    let refuse = |reason: &str| Err(Error::invalid(format!("mount {:?}", mount.destination), reason));
+    let mut parts = target.components();
+    // The slash in front.
+    parts.next();
+    match parts.next() {
+        None => refuse("nothing is mounted over the root"),
+        Some(first) if first.as_os_str() == "proc" => {
+            let below = parts.as_path();
+            let is_bind = options.bind || mount.kind == "bind";
+            match below.as_os_str().is_empty() {
+                true if mount.kind == "proc" && !is_bind => Ok(()),
+                true if is_bind && mount.source.trim_end_matches('/') == "/proc" => Ok(()),
+                true => refuse("on /proc there is a proc, or nothing"),
+                false if SHOWN.iter().any(|shown| below == Path::new(shown)) => Ok(()),
+                false => refuse("it is inside /proc"),
+            }
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn bind(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, target: PathBuf) -> Result<(), Error> {

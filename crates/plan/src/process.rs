@@ -21,6 +21,7 @@ pub(crate) fn steps(
     own_users: bool,
 ) -> Result<(), Error> {
     let process = &spec.process;
+    check_user(&process.user)?;
     let sets = Sets::of(&process.capabilities)?;
     let filter = match &request.filter {
         Some(compiled) => Some(compiled.clone()),
@@ -72,6 +73,25 @@ pub(crate) fn steps(
         builder.push(Step::Init);
     }
     execute(builder, process)
+}
+
+/// The highest number is none: setresuid(2) takes it for "as it was", which is root.
+fn check_user(user: &oci::User) -> Result<(), Error> {
+    let refuse = |what: &str, value: u32| {
+        Err(Error::invalid(format!("process.user.{what}"), format!("{value} is out of range")))
+    };
+    for (what, id) in [("uid", user.uid), ("gid", user.gid)] {
+        if id == u32::MAX {
+            return refuse(what, id);
+        }
+    }
+    if user.additional_gids.contains(&u32::MAX) {
+        return refuse("additionalGids", u32::MAX);
+    }
+    match user.umask {
+        Some(umask) if umask > 0o777 => refuse("umask", umask),
+        _ => Ok(()),
+    }
 }
 
 fn confine(builder: &mut Builder<'_>, process: &oci::Process, sets: &Sets, request: &Request<'_>) {
@@ -128,6 +148,7 @@ fn landlock(facts: &Facts, sets: &Sets, own_users: bool) -> Option<(u64, u64)> {
 /// Why it can not be.
 pub fn joining(spec: &oci::Spec, compiled: Option<Program>, facts: &Facts) -> Result<Joining, Error> {
     let process = &spec.process;
+    check_user(&process.user)?;
     let sets = Sets::of(&process.capabilities)?;
     let own_users = spec.linux.namespaces.iter().any(|one| one.kind == "user");
     if !process.cwd.starts_with('/') {

@@ -72,7 +72,7 @@ pub fn join(
     let (ours, theirs) = kernel::socket::pair()?;
     let proc = exec.label.as_ref().map(|_| kernel::root::open_directory_path(Path::new("/proc"))).transpose()?;
     let given = Given { init, kinds, groups: &groups, channel: &theirs, proc: proc.as_ref(), ends: &ends };
-    let (bytes, fds) = write(exec, &given).finish();
+    let (bytes, fds) = write(exec, &given).finish()?;
     let helper = match crate::launch::spawn_stub(&bytes, &fds, 0, entry.as_ref().map(AsFd::as_fd)) {
         // A group of version 2 whose own processes are all in groups below it takes no other: beside the first one.
         Err(error) if entry.is_some() && (error.is(Errno::BUSY) || error.is(Errno::OPNOTSUPP)) => {

@@ -200,7 +200,7 @@ pub fn launch<'a>(
     let (given, states) = give(plan, theirs, groups, &mut orders)?;
     let writer = program::write(plan, &given);
     let flags = if program::is_direct(plan) { program::clone_flags(plan, !given.groups.is_empty()) } else { 0 };
-    let (bytes, fds) = writer.finish();
+    let (bytes, fds) = writer.finish()?;
     let first = spawn_stub(&bytes, &fds, flags, entry.as_ref().map(AsFd::as_fd))?;
     drop(fds);
     let late = late_mounts(plan, &given);

@@ -72,7 +72,7 @@ fn begin<'fd>(channel: &'fd OwnedFd, init: &'fd OwnedFd, pid: i32) -> Result<Wri
 
 fn end(mut to: Writer<'_>) -> Result<process::Child, Failure> {
     to.push(code::END, &[]);
-    let (bytes, fds) = to.finish();
+    let (bytes, fds) = to.finish()?;
     Ok(crate::launch::spawn_stub(&bytes, &fds, 0, None)?)
 }
 

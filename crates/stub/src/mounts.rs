@@ -140,32 +140,40 @@ pub(crate) fn link(on: &mut Follower<'_>, path: u64, target: u64) -> Result<()> 
     }
 }
 
+/// Makes a device node, or takes one that is there when it is the same; that one's mode and owner stay.
 pub(crate) fn node(on: &mut Follower<'_>, operands: &[u64; 6]) -> Result<()> {
-    const NOFOLLOW: usize = 0x100;
     let [path, mode, device, user, group, _] = *operands;
     let path = on.text(path)?;
     let (directory, name) = parent(on, path)?;
+    // It is born with its mode (the mask is 0), which is never set by name: whoever writes to the root file system at the
+    // same time may put a link to a file of the host in the node's place.
     let made = call!(nr::MKNODAT, directory, name.as_ptr(), mode, device);
-    let made = match made {
-        // What is there may be in the image, or made before: it has to be the same.
-        Err(errno::EEXIST) => verify_node(directory, name, mode, device),
+    let done = match made {
+        // What we have made belongs to user and group 0, as we are.
+        Ok(_) if (user, group) == (0, 0) => Ok(()),
+        Ok(_) => existing_node(directory, name, mode, device, Some((user, group))),
+        Err(errno::EEXIST) => existing_node(directory, name, mode, device, None),
         other => other.call("mknodat", path).map(drop),
     };
-    // Nodes are made with the mode that they get, since the mask is 0, by user and group 0.
-    let made = made.and_then(|()| match (user, group) {
-        (0, 0) => Ok(0),
-        _ => call!(nr::FCHOWNAT, directory, name.as_ptr(), user, group, NOFOLLOW).call("fchownat", path),
-    });
     on.keep(path, directory);
-    made.map(drop)
+    done
 }
 
-fn verify_node(directory: i32, name: &[u8], mode: u64, device: u64) -> Result<()> {
+/// Verifies the node by one descriptor, and gives it its owner by the same.
+fn existing_node(directory: i32, name: &[u8], mode: u64, device: u64, owner: Option<(u64, u64)>) -> Result<()> {
     let flags = find::O_PATH | find::O_NOFOLLOW | find::O_CLOEXEC;
     let there = find::open_at(directory, name, flags, find::BENEATH).call("openat2", name)?;
-    let stat = Stat::of(there);
+    let mut done = verify_node(there, name, mode, device);
+    if let (Ok(()), Some((user, group))) = (&done, owner) {
+        done = call!(nr::FCHOWNAT, there, c"".as_ptr(), user, group, EMPTY_PATH).call("fchownat", name).map(drop);
+    }
     close(there);
-    let stat = stat?;
+    done
+}
+
+/// Whether it is the device that was asked for; a link is none.
+fn verify_node(there: i32, name: &[u8], mode: u64, device: u64) -> Result<()> {
+    let stat = Stat::of(there)?;
     let wanted = ((device >> 8 & 0xfff | device >> 32 & !0xfff), (device & 0xff | device >> 12 & 0xfff_ff00));
     let found = (u64::from(stat.device.0), u64::from(stat.device.1));
     if u64::from(stat.mode) & 0o170_000 == mode & 0o170_000 && (found == wanted || mode & 0o170_000 == 0o010_000) {

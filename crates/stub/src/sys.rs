@@ -96,7 +96,6 @@ pub(crate) mod nr {
     pub(crate) const GETCWD: usize = 79;
     pub(crate) const FCHDIR: usize = 81;
     pub(crate) const CHDIR: usize = 80;
-    pub(crate) const FCHMODAT: usize = 268;
     pub(crate) const UMASK: usize = 95;
     pub(crate) const SETSID: usize = 112;
     pub(crate) const SETGROUPS: usize = 116;
@@ -155,7 +154,6 @@ pub(crate) mod nr {
     pub(crate) const GETCWD: usize = 17;
     pub(crate) const FCHDIR: usize = 50;
     pub(crate) const CHDIR: usize = 49;
-    pub(crate) const FCHMODAT: usize = 53;
     pub(crate) const UMASK: usize = 166;
     pub(crate) const SETSID: usize = 157;
     pub(crate) const SETGROUPS: usize = 159;

@@ -17,7 +17,7 @@ pub const MAGIC: u32 = 0x4c4c_4543;
 pub const VERSION: u32 = 1;
 
 /// The most slots that a program can have.
-pub const SLOTS: usize = 256;
+pub const SLOTS: usize = 2048;
 
 /// Bytes of the header.
 pub const HEADER: usize = 16;

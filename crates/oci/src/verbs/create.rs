@@ -39,6 +39,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
         }
     }
     options.detach = true;
+    container::check_descriptors(options.preserve_fds)?;
     container::create(global, &required(id)?, &options, true)?;
     Ok(0)
 }

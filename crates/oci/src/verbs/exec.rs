@@ -8,7 +8,7 @@ use lexopt::{Parser, ValueExt};
 use plan::Facts;
 use spec::oci;
 
-use crate::arguments::{Global, number, switch, text, unknown};
+use crate::arguments::{self, Global, number, switch, text, unknown};
 use crate::console::Watch;
 use crate::failure::{Failure, Result, log};
 use crate::state::{Home, State, Status, root};
@@ -42,6 +42,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
 
 fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let (id, arguments, options) = parse(global, words)?;
+    container::check_descriptors(options.preserve_fds)?;
     let home = Home::of(global, &id)?;
     let state = home.existing()?;
     match home.status(&state) {
@@ -54,7 +55,6 @@ fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     }
     let mut spec = home.config()?;
     spec.process = process(&spec, arguments, &options)?;
-    container::check_descriptors(options.preserve_fds)?;
     let joining = joining(global, &spec, &options)?;
     let group = group(&state, options.group.as_deref())?;
     let console = container::console(&spec, options.console_socket.as_deref(), options.detach)?;
@@ -172,7 +172,8 @@ fn process(spec: &oci::Spec, arguments: Vec<String>, options: &Options) -> Resul
 
 fn user_of(text: &str) -> Result<oci::User> {
     let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
-    let id = |text: &str| text.parse().map_err(|_| Failure::new(format!("--user: {text:?} is not a number")));
+    let refuse = |text: &str| Failure::new(format!("--user: {text:?} is not a number that fits"));
+    let id = |text: &str| arguments::decimal(text).ok_or_else(|| refuse(text));
     Ok(oci::User { uid: id(uid)?, gid: id(gid)?, ..oci::User::default() })
 }
 

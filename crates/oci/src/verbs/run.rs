@@ -26,6 +26,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
         }
     }
     let id = required(id)?;
+    container::check_descriptors(options.preserve_fds)?;
     // Before there is anything that a signal could leave behind.
     let watch = if options.detach { None } else { Some(Watch::new()?) };
     let created = container::create(global, &id, &options, false)?;

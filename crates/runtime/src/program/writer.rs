@@ -135,8 +135,12 @@ impl<'fd> Writer<'fd> {
         self.operations.push(wire::Operation { code, flags, step: self.step, operands: all });
     }
 
-    /// The bytes of the program.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, Vec<BorrowedFd<'fd>>) {
+    /// The bytes of the program. One that the stub would not take must not start at all: its silence means success.
+    pub(crate) fn finish(mut self) -> kernel::Result<(Vec<u8>, Vec<BorrowedFd<'fd>>)> {
+        if self.slots.len() > wire::SLOTS {
+            let call = format!("plan: {} mounts and descriptors, more than {}", self.slots.len(), wire::SLOTS);
+            return Err(kernel::Error::new(call, kernel::Errno::TOOBIG));
+        }
         if !self.slots.len().is_multiple_of(2) {
             self.slots.push(-1);
         }
@@ -158,7 +162,7 @@ impl<'fd> Writer<'fd> {
             }
         }
         bytes.extend(&self.arena);
-        (bytes, self.inherited)
+        Ok((bytes, self.inherited))
     }
 }
 
@@ -180,7 +184,7 @@ mod tests {
         let path = writer.text("/bin/sh");
         let list = writer.list(&["a", "bc"]);
         writer.push_with(wire::code::EXECUTE, 3, &[path, list]);
-        let (bytes, inherited) = writer.finish();
+        let (bytes, inherited) = writer.finish().unwrap();
         assert_eq!(inherited.len(), 1);
         let program = wire::Program::new(&bytes).unwrap();
         assert_eq!((program.len(), program.slot(0)), (1, Some(file.as_raw_fd())));
