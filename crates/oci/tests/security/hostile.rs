@@ -64,7 +64,7 @@ fn cve_2019_16884_proc_symlink_in_rootfs() {
         return;
     }
     {
-        // Runc 1.1.5 refuses the bind mounts of these, and lets a tmpfs through.
+        // Runc 1.1.5 lets a tmpfs on /proc/self/attr through.
         let mut bundle = Bundle::new("overproc");
         fs::create_dir_all(bundle.directory.join("fake/self/attr")).unwrap();
         let fake = bundle.directory.join("fake").display().to_string();

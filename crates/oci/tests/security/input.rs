@@ -75,7 +75,7 @@ fn check_91_configurations_that_are_not_what_they_seem() {
         b"[]".to_vec(),
         b"\"x\"".to_vec(),
         b"{}".to_vec(),
-        good[..good.len() / 2].as_bytes().to_vec(),
+        good.as_bytes()[..good.len() / 2].to_vec(),
         format!("{good}x").into_bytes(),
         format!("{good}{good}").into_bytes(),
         format!("\u{feff}{good}").into_bytes(),

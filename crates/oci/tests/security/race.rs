@@ -28,7 +28,7 @@ impl Swapper {
             while !seen.load(Ordering::Relaxed) {
                 count += u64::from(rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).is_ok());
                 // Every other pause is none, so that both long and short windows are met.
-                if count % 2 == 0 {
+                if count.is_multiple_of(2) {
                     std::thread::yield_now();
                 }
             }
