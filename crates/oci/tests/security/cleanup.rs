@@ -14,14 +14,9 @@ fn check_3_a_create_that_was_killed_is_cleared_away() {
     let mut bundle = Bundle::new("killed");
     bundle.mount("/mnt", "tmpfs", "tmpfs", &["tmpcopyup"]).script("exec sleep 1000").write();
     let (mut early, mut late) = (0, 0);
-<<<<<<< HEAD
-    for half in 0..40 {
+    for half in 0..60 {
         let mut child =
             bundle.command(&["create", &bundle.tag]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-=======
-    for half in 0..60 {
-        let mut child = bundle.command(&["create", &bundle.tag]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
->>>>>>> h4
         std::thread::sleep(Duration::from_micros(half * 500));
         match child.try_wait().unwrap() {
             None => early += 1,

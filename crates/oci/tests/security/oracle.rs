@@ -133,15 +133,13 @@ fn processes(tag: &str) -> Vec<String> {
         let read =
             |name: &str| fs::read_link(directory.join(name)).map(|to| to.display().to_string()).unwrap_or_default();
         let group = fs::read_to_string(directory.join("cgroup")).unwrap_or_default();
-<<<<<<< HEAD
-        if pid != std::process::id() && (group.contains(tag) || read("root").contains(tag) || read("cwd").contains(tag))
-        {
-=======
         // One that has ended and waits for process 1, which may be slow to ask, is gone.
         let stat = fs::read_to_string(directory.join("stat")).unwrap_or_default();
         let has_ended = stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']));
-        if pid != std::process::id() && !has_ended && (group.contains(tag) || read("root").contains(tag) || read("cwd").contains(tag)) {
->>>>>>> h4
+        if pid != std::process::id()
+            && !has_ended
+            && (group.contains(tag) || read("root").contains(tag) || read("cwd").contains(tag))
+        {
             list.push(format!("process {pid} {} of {}", read("exe"), group.lines().next().unwrap_or_default()));
         }
     }
