@@ -59,7 +59,8 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
     let facts = Facts {
         cgroups: layout.clone(),
         apparmor: given(&process.apparmor_profile) && kernel::probe::has_apparmor(),
-        selinux: given(&process.selinux_label) && kernel::probe::has_selinux(),
+        selinux: (given(&process.selinux_label) || given(&bundle.spec.linux.mount_label))
+            && kernel::probe::has_selinux(),
         landlock: 0,
         possible_processors: 0,
     };
@@ -80,11 +81,6 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         ..plan::Request::default()
     };
     let plan = plan::compile(&bundle.spec, request, &facts)?;
-    if let Some(label) = bundle.spec.linux.mount_label.as_ref().filter(|label| !label.is_empty())
-        && !kernel::probe::has_selinux()
-    {
-        return Err(Failure::new(format!("linux.mountLabel {label:?}: this host has no active SELinux")));
-    }
     Ok(Planned { plan, place, layout })
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) root: String,
     pub(crate) group: String,
     pub(crate) own_groups: bool,
+    /// The SELinux label of new file systems.
+    pub(crate) label: Option<String>,
     /// The network namespace is made by the launcher, and joined before the first thing that shows it.
     pub(crate) network_later: bool,
     steps: Vec<Step>,
@@ -107,6 +109,7 @@ pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<
         root: spec.root.path.clone(),
         group: group.clone(),
         own_groups: new.contains(&NamespaceKind::Cgroup),
+        label: mount_label(spec, facts)?,
         network_later: false,
         steps: Vec::new(),
         sources: Vec::new(),
@@ -139,6 +142,13 @@ pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<
         terminal: spec.process.terminal,
         owner,
     })
+}
+
+fn mount_label(spec: &oci::Spec, facts: &Facts) -> Result<Option<String>, Error> {
+    match spec.linux.mount_label.clone().filter(|label| !label.is_empty()) {
+        Some(label) if !facts.selinux => Err(Error::missing(format!("linux.mountLabel {label:?}"), "active SELinux")),
+        label => Ok(label),
+    }
 }
 
 fn oom_score(score: Option<i32>) -> Result<Option<i32>, Error> {
@@ -191,6 +201,7 @@ pub fn mounts(list: &[oci::Mount], spec: &oci::Spec, bundle: &Path) -> Result<Ve
         root: spec.root.path.clone(),
         group: String::new(),
         own_groups: true,
+        label: None,
         network_later: false,
         steps: Vec::new(),
         sources: Vec::new(),

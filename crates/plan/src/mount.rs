@@ -160,7 +160,12 @@ pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(),
     if options.copy_up {
         return copy_up(builder, mount, options, target);
     }
-    let mut parameters = Vec::with_capacity(options.parameters.len() + 1);
+    let mut parameters = Vec::with_capacity(options.parameters.len() + 2);
+    // What the kernel labels itself takes no other.
+    if let Some(label) = builder.label.as_ref().filter(|_| !matches!(mount.kind.as_str(), "proc" | "sysfs" | "mqueue"))
+    {
+        parameters.push(format!("context={label}"));
+    }
     if builder.bundle.is_some() && !mount.source.is_empty() {
         parameters.push(format!("source={}", mount.source));
     }
