@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 
 /// What is mapped, with its pages, at the first allocation.
-const FIRST: usize = 96 << 10;
+const FIRST: usize = 176 << 10;
 /// What is mapped from then on, at least; its pages come when they are touched.
 const NEXT: usize = 1 << 20;
 const SMALLEST: usize = 16;

@@ -33,7 +33,12 @@ pub fn sealed_program(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     };
     crate::event::write_all(&file, bytes)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals).call(|| "fcntl(F_ADD_SEALS)")?;
+    // F_SEAL_EXEC: nor can anybody change whether it may be run.
+    let all = seals | SealFlags::from_bits_retain(0x20);
+    match rustix::fs::fcntl_add_seals(&file, all) {
+        Err(crate::Errno::INVAL) => rustix::fs::fcntl_add_seals(&file, seals).call(|| "fcntl(F_ADD_SEALS)")?,
+        other => other.call(|| "fcntl(F_ADD_SEALS)")?,
+    }
     Ok(file)
 }
 

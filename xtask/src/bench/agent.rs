@@ -42,6 +42,9 @@ pub(crate) struct Ran {
     pub(crate) code: i32,
     /// What it said, when it failed.
     pub(crate) stderr: String,
+    /// What it printed.
+    #[serde(default)]
+    pub(crate) stdout: String,
 }
 
 /// The bench's end of an agent.
@@ -102,7 +105,12 @@ pub(crate) fn serve() -> Result<ExitCode> {
         File::options().read(true).write(true).create(true).truncate(true).open("/run/said").map_err(fail)?;
     for line in std::io::stdin().lines() {
         let run: Run = serde_json::from_str(&line.map_err(fail)?).map_err(|error| format!("agent: {error}"))?;
-        let ran = start(&run, &mut said).unwrap_or_else(|error| Ran { nanos: 0, code: -1, stderr: error.to_string() });
+        let ran = start(&run, &mut said).unwrap_or_else(|error| Ran {
+            nanos: 0,
+            code: -1,
+            stderr: error.to_string(),
+            stdout: String::new(),
+        });
         println!("{}", serde_json::to_string(&ran).map_err(|error| format!("agent: {error}"))?);
     }
     Ok(ExitCode::SUCCESS)
@@ -114,7 +122,8 @@ fn start(run: &Run, said: &mut File) -> std::io::Result<Ran> {
     said.rewind()?;
     let (program, words) = run.argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(words).envs(&run.env).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+    let mut printed = File::options().read(true).write(true).create(true).truncate(true).open("/run/printed")?;
+    command.args(words).envs(&run.env).stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(said.try_clone()?);
     let began = Instant::now();
     let status = command.spawn()?.wait()?;
     let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -123,5 +132,8 @@ fn start(run: &Run, said: &mut File) -> std::io::Result<Ran> {
         said.rewind()?;
         said.read_to_string(&mut stderr)?;
     }
-    Ok(Ran { nanos, code: status.code().unwrap_or(-1), stderr })
+    let mut stdout = String::new();
+    printed.rewind()?;
+    printed.read_to_string(&mut stdout)?;
+    Ok(Ran { nanos, code: status.code().unwrap_or(-1), stderr, stdout })
 }

@@ -27,7 +27,7 @@ impl Scratch {
         sweep();
         directory(&path, 0)?;
         let scratch = Self { path, roots: Vec::new(), cgroups: cgroups() };
-        for program in ["true", "proof", "floor", "wait", "rss"] {
+        for program in ["true", "proof", "floor", "wait", "clock"] {
             compile(program, &scratch.path.join(program))?;
         }
         Ok(scratch)
