@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Arena {
         let inner = unsafe { &mut *self.0.get() };
         let size = rounded(layout);
         let list = &mut inner.free[class(size)];
-        if *list != 0 {
+        if *list != 0 && list.is_multiple_of(layout.align()) {
             let block = *list as *mut usize;
             // SAFETY: a free block holds the address of the next one.
             *list = unsafe { block.read() };
@@ -116,7 +116,9 @@ unsafe impl GlobalAlloc for Arena {
         // SAFETY: a single thread.
         let inner = unsafe { &mut *self.0.get() };
         // The last block grows where it is.
-        if block as usize + old == inner.at && block as usize + wanted <= inner.end && wanted > old {
+        let fits = block as usize + old == inner.at && block as usize + wanted <= inner.end && wanted > old;
+        // Of its new size it has to be as aligned as those that were born with it.
+        if fits && (block as usize).is_multiple_of(wanted.min(4096)) {
             inner.at = block as usize + wanted;
             return block;
         }

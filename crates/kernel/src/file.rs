@@ -346,3 +346,11 @@ pub fn keep_on_exec(number: i32) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Is the open file what is at this path now?
+#[must_use]
+pub fn is_at(file: impl AsFd, path: &Path) -> bool {
+    let here = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
+    let there = rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    here.is_ok() && here == there
+}

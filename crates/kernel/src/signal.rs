@@ -78,3 +78,32 @@ pub fn ignore(number: i32) {
 pub fn real_time_max() -> i32 {
     libc::SIGRTMAX()
 }
+
+/// The signals that were blocked.
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+/// Blocks none; returns those that were.
+///
+/// # Errors
+/// sigprocmask(2)'s.
+pub fn unblock_all() -> Result<Mask> {
+    let (none, mut before) = (set_of(&[]), set_of(&[]));
+    // SAFETY: both sets live through the call.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, &raw mut before) } {
+        0 => Ok(Mask(before)),
+        _ => Err(Error::last("sigprocmask(SIG_SETMASK)")),
+    }
+}
+
+/// Blocks these again.
+///
+/// # Errors
+/// sigprocmask(2)'s.
+pub fn restore(mask: &Mask) -> Result<()> {
+    // SAFETY: the set lives through the call.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(Error::last("sigprocmask(SIG_SETMASK)")),
+    }
+}

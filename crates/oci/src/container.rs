@@ -72,8 +72,7 @@ pub(crate) fn plan(global: &Global, id: &str, bundle: &mut Bundle, options: &Opt
         keep_keyring: options.no_new_keyring,
         park,
         group_later: matches!(place, Place::Systemd(_)),
-        // Version 1 has limits that are to be there before anybody joins.
-        limits_later: matches!(place, Place::Files(_)) && layout.legacy.is_empty(),
+        limits_later: true,
         inherits: options.preserve_fds,
         rootless,
         filter,
@@ -247,7 +246,9 @@ fn make(
             }
             return Err(failure);
         }
-        if !planned.plan.steps.iter().any(|step| matches!(step, plan::Step::Limited)) {
+        // Version 1 has limits that are to be there before anybody joins.
+        let waits = planned.plan.steps.iter().any(|step| matches!(step, plan::Step::Limited));
+        if !waits || !planned.layout.legacy.is_empty() {
             group::limit(group, &planned.plan)?;
         }
     }
@@ -325,13 +326,14 @@ pub(crate) fn delete_with(global: &Global, home: &Home, state: &State, hooks: &[
         kernel::process::signal(&process, 9).ok();
         kernel::event::wait(&[(process.as_fd(), kernel::event::Interest::Read)], Some(10_000))?;
     }
-    let cleared = clear(global, state);
+    // What could not be cleared away stays known, for another try.
+    clear(global, state)?;
     home.remove()?;
     let told = state.told("stopped", 0).to_string();
     for failure in hooks::run_all("poststop", hooks, &told) {
         log(global, "warning", &failure.message);
     }
-    cleared
+    Ok(())
 }
 
 /// Writes the id for callers that wait for the file: it is there as a whole or not at all.

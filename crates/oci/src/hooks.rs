@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hooks of the host: each gets the container's state on its standard input, and has to end well within its time.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::process::{Command, Stdio};
 
 use spec::oci;
@@ -30,13 +31,17 @@ fn one(what: &str, hook: &oci::Hook, state: &str) -> Result<()> {
         let (name, value) = variable.split_once('=').ok_or_else(|| fail(format!("{variable:?} is no variable")))?;
         command.env(name, value);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| fail(error.to_string()))?;
+    // Files, not pipes: neither a hook that does not read nor one that says much, nor what it leaves behind, holds us up.
+    let mut told = File::from(kernel::spawn::memory_file("state", state.as_bytes())?);
+    told.rewind()?;
+    let mut said = File::from(kernel::spawn::memory_file("said", b"")?);
+    command.stdin(told).stdout(Stdio::null()).stderr(said.try_clone()?);
+    // In the foreground signals are blocked by now, which a new program would take over.
+    let mask = kernel::signal::unblock_all()?;
+    let child = command.spawn().map_err(|error| fail(error.to_string()));
+    kernel::signal::restore(&mask)?;
+    let mut child = child?;
     let pidfd = kernel::process::open(i32::try_from(child.id()).unwrap_or(-1))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook that does not read its state may have closed the pipe.
-        stdin.write_all(state.as_bytes()).ok();
-    }
     let patience = hook.timeout.map(|seconds| u64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
     let ready = kernel::event::wait(&[(std::os::fd::AsFd::as_fd(&pidfd), kernel::event::Interest::Read)], patience)?;
     if !ready.first().copied().unwrap_or(false) && patience.is_some() {
@@ -44,10 +49,12 @@ fn one(what: &str, hook: &oci::Hook, state: &str) -> Result<()> {
         child.wait().ok();
         return Err(fail(format!("it had not ended after {} s", hook.timeout.unwrap_or(0))));
     }
-    let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
-    if output.status.success() {
+    let status = child.wait().map_err(|error| fail(error.to_string()))?;
+    if status.success() {
         return Ok(());
     }
-    let said: String = String::from_utf8_lossy(&output.stderr).chars().take(1000).collect();
-    Err(fail(format!("{}: {}", output.status, said.trim())))
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.take(1000).read_to_end(&mut bytes)?;
+    Err(fail(format!("{status}: {}", String::from_utf8_lossy(&bytes).trim())))
 }

@@ -85,9 +85,10 @@ impl Company for Launch<'_> {
     }
 
     fn limit(&mut self) -> std::result::Result<(), runtime::Failure> {
+        let now = matches!(self.planned.place, Place::Files(_)) && self.planned.layout.legacy.is_empty();
         let done = match &self.state.group {
-            Some(name) => group::limit(&Group::new(self.planned.layout.clone(), name), &self.planned.plan),
-            None => Ok(()),
+            Some(name) if now => group::limit(&Group::new(self.planned.layout.clone(), name), &self.planned.plan),
+            _ => Ok(()),
         };
         self.ended(done)
     }

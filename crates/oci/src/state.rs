@@ -144,7 +144,13 @@ impl Home {
 
     /// The lock of whoever changes the container.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        Ok(Lock::wait(self.directory()?)?)
+        loop {
+            let lock = Lock::wait(self.directory()?)?;
+            // Whoever had it may have removed the container, and another one may have its name by now.
+            if kernel::file::is_at(&lock, &self.path) {
+                return Ok(lock);
+            }
+        }
     }
 
     /// The state; `None` when the directory has none yet.

@@ -161,6 +161,7 @@ impl fmt::Display for Step {
             Self::BoundingSet { keep } => {
                 write!(f, "keep capabilities {}", join(&keep.names().collect::<Vec<_>>()))
             }
+            Self::OwnStreams { uid } => write!(f, "give the standard streams to user {uid}"),
             Self::Identity { uid, gid, groups, umask, .. } => {
                 write!(f, "become user {uid} group {gid} groups [{}] umask {umask:03o}", join(groups))
             }

@@ -96,6 +96,9 @@ fn check_user(user: &oci::User) -> Result<(), Error> {
 
 fn confine(builder: &mut Builder<'_>, process: &oci::Process, sets: &Sets, request: &Request<'_>) {
     builder.push(Step::BoundingSet { keep: sets.bounding });
+    if request.bundle.is_some() && !process.terminal {
+        builder.push(Step::OwnStreams { uid: process.user.uid });
+    }
     builder.push(Step::Identity {
         uid: process.user.uid,
         gid: process.user.gid,

@@ -577,6 +577,11 @@ pub enum Step {
         #[serde(serialize_with = "capabilities")]
         keep: CapabilitySet,
     },
+    /// What the standard streams are of belongs to a user.
+    OwnStreams {
+        /// The user, inside.
+        uid: u32,
+    },
     /// Becomes a user.
     Identity {
         /// User id inside.

@@ -83,17 +83,35 @@ pub fn join(
     };
     drop(fds);
     drop(theirs);
-    let outcome = listen(&ours, exec, &ends);
+    let mut child = None;
+    let outcome = listen(&ours, exec, &ends, &mut child);
     process::wait(&helper.pidfd)?;
-    outcome
+    match (outcome, child) {
+        (Ok(terminal), Some(child)) => Ok(Joined { child, terminal }),
+        (Ok(_), None) => Err(Error::new("the stub said nothing", Errno::PROTO).into()),
+        (Err(failure), child) => {
+            // Who is told that it failed must not have it run nevertheless.
+            if let Some(child) = child {
+                process::signal(&child.pidfd, 9).ok();
+                process::wait(&child.pidfd).ok();
+            }
+            Err(failure)
+        }
+    }
 }
 
-/// The namespaces that are joined: all, but for a user namespace that is our own, which is refused.
+/// The namespaces that are joined: all but a user namespace that is our own, which is refused; without the rights of the
+/// host's root none that are our own.
 fn joined_kinds(init_pid: i32) -> Result<u64> {
-    let users = NamespaceKind::User;
-    let same = kernel::namespace::is_same(init_pid, users)?;
-    let all = NamespaceKind::ALL.iter().filter(|kind| !same || **kind != users);
-    Ok(all.fold(0, |flags, kind| flags | kind.flag()))
+    let trusted = process::euid() == 0 && kernel::namespace::is_initial_user();
+    let mut flags = 0;
+    for kind in NamespaceKind::ALL {
+        let asks = !trusted || kind == NamespaceKind::User;
+        if !asks || !kernel::namespace::is_same(init_pid, kind)? {
+            flags |= kind.flag();
+        }
+    }
+    Ok(flags)
 }
 
 struct Given<'fd> {
@@ -194,6 +212,9 @@ fn confine<'fd>(exec: &Exec, given: &Given<'fd>, to: &mut Writer<'fd>) {
         program::seccomp(to, filter);
     }
     to.push(code::BOUNDING, &[exec.bounding.0]);
+    if !exec.tty {
+        to.push(code::OWN_STREAMS, &[exec.uid.into()]);
+    }
     program::identity(to, exec.uid, exec.gid, &exec.groups, exec.umask, exec.keep_groups);
     let sets = [exec.effective, exec.permitted, exec.inheritable, exec.ambient].map(|set| set.0);
     to.push(code::CAPABILITIES, &sets);
@@ -206,22 +227,27 @@ fn confine<'fd>(exec: &Exec, given: &Given<'fd>, to: &mut Writer<'fd>) {
 }
 
 /// Hears how it went until the program runs.
-fn listen(channel: &OwnedFd, exec: &Exec, ends: &Ends) -> std::result::Result<Joined, Failure> {
-    let (mut child, mut terminal) = (None, None);
+fn listen(
+    channel: &OwnedFd,
+    exec: &Exec,
+    ends: &Ends,
+    child: &mut Option<process::Child>,
+) -> std::result::Result<Option<OwnedFd>, Failure> {
+    let mut terminal = None;
     let mut buffer = [0; 512];
     loop {
         let (length, mut descriptors) = kernel::socket::receive(channel, &mut buffer)?;
         let message = buffer.get(..length).unwrap_or_default();
         match message.first() {
-            None => break,
+            None => return Ok(terminal),
             Some(b'W') => {}
             Some(b'T') => terminal = descriptors.pop(),
             Some(b'P') => {
                 let pid = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
-                child = Some(process::Child { pid, pidfd: process::open(pid)? });
+                *child = Some(process::Child { pid, pidfd: process::open(pid)? });
             }
             Some(b'L') => {
-                if let (Some((path, told)), Some(child)) = (&ends.listener, &child) {
+                if let (Some((path, told)), Some(child)) = (&ends.listener, child.as_ref()) {
                     let number =
                         message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
                     let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
@@ -230,17 +256,8 @@ fn listen(channel: &OwnedFd, exec: &Exec, ends: &Ends) -> std::result::Result<Jo
                 }
                 kernel::socket::send(channel, &[b"A"], &[])?;
             }
-            Some(_) => {
-                if let Some(child) = &child {
-                    process::wait(&child.pidfd).ok();
-                }
-                return Err(failed(message, exec));
-            }
+            Some(_) => return Err(failed(message, exec)),
         }
-    }
-    match child {
-        Some(child) => Ok(Joined { child, terminal }),
-        None => Err(Error::new("the stub said nothing", Errno::PROTO).into()),
     }
 }
 

@@ -399,23 +399,39 @@ impl Watch<'_> {
         if let Some(company) = &mut self.company {
             if limited {
                 company.limit()?;
-                // One that has ended already tells why itself.
-                kernel::socket::send(&self.channel, &[b"G"], &[]).ok();
             }
             company.created(child.pid)?;
+            if limited {
+                // It runs nothing before it is written down. One that has ended already tells why itself.
+                kernel::socket::send(&self.channel, &[b"G"], &[]).ok();
+            }
         }
         let mut buffer = [0; 512];
         loop {
             let (length, mut descriptors) = kernel::socket::receive(&self.channel, &mut buffer)?;
             let message = buffer.get(..length).unwrap_or_default();
             match message.first() {
-                None => return Ok(()),
+                None => return self.check_parked(child),
                 Some(b'T') => self.terminal = descriptors.pop(),
                 Some(b'W') => self.warn(message),
                 Some(b'S') => self.pause(child.pid)?,
                 Some(b'L') => self.pass_listener(child, message)?,
                 Some(b'E') => return Err(parse_report(message, &self.plan.steps)),
                 Some(_) => return Err(Error::new("the child said something unknown", Errno::PROTO).into()),
+            }
+        }
+    }
+
+    /// The end of what it says is that of one that is parked, too, or of one that was killed: by the kernel for want of
+    /// memory, by its filter.
+    fn check_parked(&self, child: &process::Child) -> std::result::Result<(), Failure> {
+        let parks = self.plan.steps.iter().any(|step| matches!(step, Step::Park));
+        let ended = if parks { process::try_wait(&child.pidfd)? } else { None };
+        match ended {
+            None => Ok(()),
+            Some(exit) => {
+                let message = format!("the container's first process ended before its start: {exit:?}");
+                Err(Failure { kind: FailureKind::Own, message })
             }
         }
     }

@@ -139,6 +139,10 @@ impl<'a> Follower<'a> {
                 call!(same::CLOSE_RANGE, a, u32::MAX, CLOEXEC).call("close_range", b"").map(drop)
             }
             code::PARK => self.park(a, b),
+            code::OWN_STREAMS => {
+                identity::own_streams(a);
+                Ok(())
+            }
             code::LOOK => processes::look(self, a),
             code::MOUNT => mounts::mount(self, a, b, c, d),
             code::ATTACH => mounts::attach_slot(self, a, b, one.flags),

@@ -3,19 +3,36 @@
 
 use crate::find;
 use crate::follow::{AT_FDCWD, Follower};
-use crate::sys::{Call, Failure, Result, Text, call, close, errno, nr, same};
+use crate::sys::{Call, Failure, Result, Stat, Text, call, close, errno, nr, same};
 use crate::wire::NONE;
 
 pub(crate) const PR_SET_NAME: u64 = 15;
 
 pub(crate) fn identity(on: &Follower<'_>, operands: &[u64; 6], keep_groups: bool) -> Result<()> {
     let [user, group, groups, count, ..] = *operands;
-    if !keep_groups {
-        let list = on.bytes(groups, count * 4)?;
-        call!(nr::SETGROUPS, count, list.as_ptr()).call("setgroups", b"")?;
+    let list = on.bytes(groups, count * 4)?;
+    match call!(nr::SETGROUPS, count, list.as_ptr()) {
+        // A user namespace that was mapped by an ordinary user: nobody in it changes groups.
+        Err(errno::EPERM) if keep_groups => {}
+        other => {
+            other.call("setgroups", b"")?;
+        }
     }
     call!(nr::SETRESGID, group, group, group).call("setresgid", b"")?;
     call!(nr::SETRESUID, user, user, user).call("setresuid", b"").map(drop)
+}
+
+/// A pipe that root has made can not be opened again by another user (`/dev/stdout`) unless it is that user's.
+pub(crate) fn own_streams(user: u64) {
+    const NULL: (u32, u32) = (1, 3);
+    const EMPTY_PATH: usize = 0x1000;
+    for number in 0..3 {
+        // What is closed, the null device, and what may not be changed stays as it is.
+        let Ok(stat) = Stat::of(number) else { continue };
+        if stat.device != NULL && u64::from(stat.user) != user {
+            call!(nr::FCHOWNAT, number, c"".as_ptr(), user, u32::MAX, EMPTY_PATH).ok();
+        }
+    }
 }
 
 pub(crate) fn prctl(option: u64, second: u64, third: u64, harmless: bool) -> Result<()> {
@@ -105,7 +122,10 @@ pub(crate) fn seccomp(on: &Follower<'_>, operands: &[u64; 6]) -> Result<()> {
     let [a, b, c, d, ..] = fd.to_le_bytes();
     on.say(&[b'L', a, b, c, d]);
     let mut byte = [0_u8; 8];
-    call!(nr::READ, on.channel, byte.as_mut_ptr(), byte.len()).call("read", b"listener")?;
+    if call!(nr::READ, on.channel, byte.as_mut_ptr(), byte.len()).call("read", b"listener")? == 0 {
+        // Nobody has taken it: calls that are left to the listener would be left to nobody.
+        crate::sys::exit(125);
+    }
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a descriptor")]
     close(fd as i32);
     Ok(())

@@ -213,8 +213,8 @@ pub(crate) fn look(on: &Follower<'_>, paths: u64) -> Result<()> {
         });
         let missing = |errno| matches!(errno, errno::ENOENT | errno::ENOTDIR);
         match found {
-            // A kernel without the call tells at execve(2).
-            Ok(()) | Err(errno::ENOSYS) => return Ok(()),
+            // A kernel or a filter without these calls tells at execve(2).
+            Ok(()) | Err(errno::ENOSYS | errno::EPERM) => return Ok(()),
             Err(errno) if about.as_bytes().is_empty() || missing(worst) && !missing(errno) => {
                 (worst, about) = (errno, Text::new(path));
             }

@@ -277,6 +277,7 @@ pub(crate) struct Stat {
     pub(crate) mode: u32,
     pub(crate) mount_root: bool,
     pub(crate) device: (u32, u32),
+    pub(crate) user: u32,
 }
 
 impl Stat {
@@ -286,10 +287,10 @@ impl Stat {
 
     pub(crate) fn of(fd: i32) -> Result<Self> {
         const AT_EMPTY_PATH: usize = 0x1000;
-        const TYPE_AND_MODE: usize = 3;
+        const TYPE_MODE_USER: usize = 3 | 8;
         let mut words = [0_u32; 64];
-        call!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, TYPE_AND_MODE, words.as_mut_ptr()).call("statx", b"")?;
-        let [_, _, attributes, _, _, _, _, mode, ..] = words;
-        Ok(Self { mode: mode & 0xffff, mount_root: attributes & 0x2000 != 0, device: (words[32], words[33]) })
+        call!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, TYPE_MODE_USER, words.as_mut_ptr()).call("statx", b"")?;
+        let [_, _, attributes, _, _, user, _, mode, ..] = words;
+        Ok(Self { mode: mode & 0xffff, mount_root: attributes & 0x2000 != 0, device: (words[32], words[33]), user })
     }
 }

@@ -64,7 +64,7 @@ codes! {
     WAIT = 5,
     /// Says `S`, then waits as [`WAIT`].
     PAUSE = 6,
-    /// user, group, groups (u32 each), count; flag 1: leave the supplementary groups alone.
+    /// user, group, groups (u32 each), count; flag 1: supplementary groups that may not be changed stay.
     IDENTITY = 7,
     /// mask.
     UMASK = 8,
@@ -168,6 +168,8 @@ codes! {
     OPEN = 55,
     /// text (path): takes away what is mounted there last.
     DETACH = 57,
+    /// user: what the standard streams are of belongs to it from now on, as far as that is allowed.
+    OWN_STREAMS = 60,
     /// Ends well.
     END = 58,
     /// result slot, text (absolute path of the host), type that it has to have (0: any), device number; flag 1: recursive.

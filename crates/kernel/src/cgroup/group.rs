@@ -14,9 +14,6 @@ use crate::error::{Call, Errno, Error, Result};
 /// Controllers that every group joins where version 1 has them: they count, or guard devices.
 const ALWAYS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices", "blkio"];
 
-/// Version 2 controllers that a group's limits may need.
-const DELEGATED: &[&str] = &["cpu", "cpuset", "memory", "pids", "io"];
-
 /// How long a killed group may take to become empty.
 const EMPTY_TIMEOUT_MS: u64 = 10_000;
 
@@ -61,6 +58,7 @@ impl Group {
     /// # Errors
     /// mkdir(2)'s or write(2)'s.
     pub fn adopt(&self, pid: i32) -> Result<()> {
+        self.enable_controllers()?;
         for controller in ALWAYS {
             self.make_legacy(controller)?;
         }
@@ -102,8 +100,7 @@ impl Group {
     /// Lets the controllers through from the top of the tree to the group's parent, which is made where it is missing.
     fn enable_controllers(&self) -> Result<()> {
         let Some(root) = &self.layout.unified else { return Ok(()) };
-        let has = |name: &&str| self.layout.unified_controllers.iter().any(|have| have == name);
-        let wanted: Vec<&str> = DELEGATED.iter().copied().filter(has).collect();
+        let wanted: Vec<&str> = self.layout.unified_controllers.iter().map(String::as_str).collect();
         let mut directory = root.clone();
         let parents: Vec<&str> = self.name.split('/').collect();
         for part in parents.iter().take(parents.len().saturating_sub(1)) {
@@ -374,7 +371,14 @@ fn enable(directory: &Path, wanted: &[&str]) -> Result<()> {
         .filter(|name| !enabled.split_whitespace().any(|have| have == **name))
         .map(|name| format!("+{name}"))
         .collect();
-    if missing.is_empty() { Ok(()) } else { write(&file, &missing.join(" ")) }
+    if missing.is_empty() || write(&file, &missing.join(" ")).is_ok() {
+        return Ok(());
+    }
+    // One that this part of the tree may not pass on is missed by the limit that needs it, if there is one.
+    for one in &missing {
+        write(&file, one).ok();
+    }
+    Ok(())
 }
 
 fn make(path: &Path) -> Result<()> {

@@ -37,6 +37,19 @@ pub struct Stats {
 const NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
 
 impl Group {
+    /// Microseconds of processor time (-1 is no limit) per period of microseconds.
+    #[must_use]
+    pub fn cpu_limit(&self) -> Option<(i64, u64)> {
+        let read = |path: std::path::PathBuf| fs::read_to_string(path).ok();
+        if let Some(path) = self.legacy("cpu") {
+            let quota = read(path.join("cpu.cfs_quota_us"))?.trim().parse().ok()?;
+            return Some((quota, read(path.join("cpu.cfs_period_us"))?.trim().parse().ok()?));
+        }
+        let text = read(self.unified()?.join("cpu.max"))?;
+        let (quota, period) = text.trim().split_once(' ')?;
+        Some((quota.parse().unwrap_or(-1), period.parse().ok()?))
+    }
+
     /// Reads what the group uses now.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -22,7 +22,11 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     if force && !home.path.exists() {
         return Ok(0);
     }
-    let _lock = home.lock()?;
+    let _lock = match home.lock() {
+        // Somebody else was faster.
+        Err(_) if force && !home.path.exists() => return Ok(0),
+        other => other?,
+    };
     let Some(state) = home.read()? else {
         // Its creation was cut short before it had made anything else.
         home.remove()?;

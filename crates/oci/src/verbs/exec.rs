@@ -69,8 +69,11 @@ fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let ends = runtime::Ends { streams: None, console, listener };
     let joined = runtime::join(&joining, &state.process()?, state.pid, group.as_ref(), ends)
         .map_err(|failure| container::of_program(&spec.process, failure))?;
-    if let Some(path) = &options.pid_file {
-        container::write_pid(path, joined.pid())?;
+    if let Some(path) = &options.pid_file
+        && let Err(failure) = container::write_pid(path, joined.pid())
+    {
+        kernel::process::signal(joined.pidfd(), 9).ok();
+        return Err(failure);
     }
     let Some(watch) = watch else { return Ok(0) };
     let exit = watch.serve(joined.pidfd(), joined.terminal.as_ref())?;
@@ -143,6 +146,11 @@ fn process(spec: &oci::Spec, arguments: Vec<String>, options: &Options) -> Resul
             process.io_priority = process.io_priority.or_else(|| spec.process.io_priority.clone());
             process.exec_cpu_affinity = process.exec_cpu_affinity.or_else(|| spec.process.exec_cpu_affinity.clone());
             process.oom_score_adj = process.oom_score_adj.or(spec.process.oom_score_adj);
+            process.apparmor_profile = process.apparmor_profile.or_else(|| spec.process.apparmor_profile.clone());
+            process.selinux_label = process.selinux_label.or_else(|| spec.process.selinux_label.clone());
+            if process.rlimits.is_empty() {
+                process.rlimits.clone_from(&spec.process.rlimits);
+            }
             process
         }
         None => oci::Process { args: arguments, terminal: false, console_size: None, ..spec.process.clone() },

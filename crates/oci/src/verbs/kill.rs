@@ -27,7 +27,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let home = Home::of(global, id)?;
     let state = home.existing()?;
     // Without a process namespace the first process's end is not that of the others.
-    if all || signal == Signal::KILL && !state.own_pids {
+    if all || signal == Signal::KILL && !state.own_pids && state.group.is_some() {
         return kill_all(&state, signal);
     }
     if home.status(&state) == Status::Stopped {

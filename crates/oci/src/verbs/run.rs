@@ -36,8 +36,12 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
     let exit = watch.serve(&created.launched.child.pidfd, created.launched.terminal.as_ref())?;
     let code = u8::try_from(exit.shell()).unwrap_or(255);
     if !options.keep {
-        let lock = created.home.lock()?;
-        container::delete_with(global, &created.home, &created.state, &created.spec.hooks.poststop)?;
+        // Somebody may have deleted it, and even have made another of that name.
+        let Ok(lock) = created.home.lock() else { return Ok(code) };
+        let now = created.home.read()?;
+        if now.is_some_and(|now| (now.pid, now.start_time) == (created.state.pid, created.state.start_time)) {
+            container::delete_with(global, &created.home, &created.state, &created.spec.hooks.poststop)?;
+        }
         drop(lock);
     }
     Ok(code)

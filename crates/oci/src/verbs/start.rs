@@ -31,6 +31,8 @@ fn go(home: &Home) -> Result<()> {
     let result = kernel::file::open_fifo(&directory, RESULT, false)?;
     let fail = |_| Failure::new("cannot start a container that has stopped");
     let start = kernel::file::open_fifo(&directory, START, true).map_err(fail)?;
+    // First it counts as started: nobody can start it twice, and no start that is cut short leaves it "created".
+    kernel::file::remove(&home.path.join(START))?;
     kernel::event::write_all(&start, b"s")?;
     let mut said = Vec::new();
     let mut buffer = [0; 512];
@@ -42,9 +44,7 @@ fn go(home: &Home) -> Result<()> {
             kernel::event::Read::End => break,
         }
     }
-    for name in [START, RESULT] {
-        kernel::file::remove(&home.path.join(name))?;
-    }
+    kernel::file::remove(&home.path.join(RESULT))?;
     if said.is_empty() {
         return Ok(());
     }

@@ -45,6 +45,7 @@ pub(super) fn run(global: &mut Global, words: &mut Parser) -> Result<u8> {
         home.write(&home.directory()?, &state)?;
     }
     let found = state.group()?.ok_or_else(|| Failure::new("update needs a control group, and there is none"))?;
+    fill(&mut resources, &found)?;
     group::check_memory(&found, &resources)?;
     let layout = kernel::cgroup::Layout::detect()?;
     if let Some(unit) = &state.unit {
@@ -114,4 +115,24 @@ fn throttle(name: &str, words: &mut Parser) -> Result<ThrottleDevice> {
     let (major, minor) = device.split_once(':').ok_or_else(refuse)?;
     let parse = |text: &str| text.trim().parse::<i64>().map_err(|_| refuse());
     Ok(ThrottleDevice { major: parse(major)?, minor: parse(minor)?, rate: rate.trim().parse().map_err(|_| refuse())? })
+}
+
+/// Limits that are written together with others: what was not given stays as it is.
+fn fill(resources: &mut Resources, group: &kernel::cgroup::Group) -> Result<()> {
+    let cpu = &mut resources.cpu;
+    if cpu.quota.is_some() != cpu.period.is_some()
+        && let Some((quota, period)) = group.cpu_limit()
+    {
+        cpu.quota = cpu.quota.or(Some(quota));
+        cpu.period = cpu.period.or(Some(period));
+    }
+    let memory = &mut resources.memory;
+    if memory.swap.is_some_and(|swap| swap > 0) && memory.limit.is_none() {
+        let limit = group.stats().memory_limit.and_then(|limit| i64::try_from(limit).ok());
+        memory.limit = limit;
+        if limit.is_none() {
+            return Err(Failure::new("memory and swap are limited together: there is no memory limit"));
+        }
+    }
+    Ok(())
 }

@@ -162,7 +162,8 @@ impl Lower<'_, '_> {
             self.to.push(code::WRITE_FILE, &[path, bytes, text.len() as u64]);
         }
         // Who writes the maps without being root has to own the process, as /proc tells it, until they are written.
-        if !given.mapped_by_user {
+        let dumpable = given.mapped_by_user && self.plan.new_namespaces.contains(&NamespaceKind::User);
+        if !dumpable {
             self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
         }
         for limit in &given.early_limits {
@@ -183,7 +184,7 @@ impl Lower<'_, '_> {
         }
         self.to.push(code::SESSION, &[]);
         self.slots();
-        if given.mapped_by_user {
+        if dumpable {
             self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
         }
         if let Some(streams) = &given.streams {
@@ -343,6 +344,7 @@ impl Lower<'_, '_> {
                 }
                 self.to.push(code::BOUNDING, &[keep.0]);
             }
+            Step::OwnStreams { uid } => self.to.push(code::OWN_STREAMS, &[(*uid).into()]),
             Step::Identity { uid, gid, groups, umask, keep_groups } => {
                 identity(&mut self.to, *uid, *gid, groups, *umask, *keep_groups);
             }
