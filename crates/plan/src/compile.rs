@@ -342,6 +342,7 @@ fn network_later(spec: &oci::Spec, request: &Request<'_>, new: &[NamespaceKind])
     let pauses = paused.iter().any(|list| !list.is_empty()) || !spec.linux.net_devices.is_empty();
     let alone = new.contains(&NamespaceKind::Net) && !new.contains(&NamespaceKind::User);
     let joins = spec.linux.namespaces.iter().any(|one| one.path.as_ref().is_some_and(|path| !path.is_empty()));
+    let pauses = pauses || request.group_later;
     request.limits_later && alone && !pauses && !joins && new.contains(&NamespaceKind::Mount)
 }
 

@@ -55,6 +55,10 @@ fn limits_are_the_kernels_and_update_changes_them() {
         assert_eq!(read(case, "memory", "memory.limit_in_bytes"), "33554432");
         assert_eq!(read(case, "cpu", "cpu.cfs_quota_us"), "20000");
         assert_eq!(read(case, "pids", "pids.max"), "55");
+        if case.is_ours() {
+            case.call(&["update", "--cpu-period", "50000", &id]).ok();
+            assert_eq!(read(case, "cpu", "cpu.cfs_quota_us"), "20000", "the other half stays");
+        }
         std::fs::write(case.path.join("r.json"), json!({"pids": {"limit": 44}, "cpu": {"shares": 300}}).to_string())
             .unwrap();
         case.call(&["update", "-r", "r.json", &id]).ok();

@@ -16,6 +16,14 @@ fn user_groups_umask_environment_and_directory() {
 }
 
 #[test]
+fn a_user_opens_its_standard_streams_again() {
+    both("a_user_opens_its_standard_streams_again", |case| {
+        case.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        assert_eq!(case.prints("echo out > /dev/stdout; echo err > /dev/stderr && echo both"), "out\nboth\n");
+    });
+}
+
+#[test]
 fn the_five_sets() {
     both("the_five_sets", |case| {
         let one = json!(["CAP_KILL"]);

@@ -31,7 +31,9 @@ fn an_ordinary_user_runs_a_bundle() {
     ours("an_ordinary_user_runs_a_bundle", |case| {
         let script = format!(
             "rm -f config.json; cella-oci spec --rootless && jq '.process.args=[\"sh\",\"-c\",\"id -u; cat /proc/self/uid_map; hostname; touch /tmp/x\"] \
-             | .process.terminal=false | .root.readonly=false' config.json > c && mv c config.json && cella-oci --root state run {}",
+             | .process.terminal=false | .root.readonly=false' config.json > c && mv c config.json && cella-oci --root state run {0} && \\
+             jq '.process.args=[\"sleep\",\"100\"]' config.json > c && mv c config.json && cella-oci --root state run -d {0} >/dev/null 2>&1 && \\
+             cella-oci --root state exec {0} id -u && cella-oci --root state delete --force {0}",
             case.id
         );
         let output = as_user(case, 4711, &script);
