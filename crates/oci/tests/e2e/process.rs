@@ -118,9 +118,16 @@ fn only_the_standard_descriptors_are_there() {
         case.start_sleeping();
         assert_eq!(case.exec(&["sh", "-c", "ls /proc/self/fd | tr '\\n' ' '"]).ok(), "0 1 2 3 ");
         let pid = case.state()["pid"].to_string();
-        let mut fds: Vec<_> =
-            std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.file_name()).collect();
-        fds.sort();
+        // execve closes one after the other, and `start` hears of the first that it knows.
+        let mut fds = Vec::new();
+        for _ in 0..100 {
+            fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.file_name()).collect();
+            fds.sort();
+            if fds.len() == 3 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         assert_eq!(fds, ["0", "1", "2"]);
     });
 }

@@ -32,5 +32,7 @@ services:
   b: {image: "bb:latest", runtime: cella, network_mode: none, command: ["sh", "-c", "echo b up; sleep 1000"], depends_on: [a]}
   c: {image: "bb:latest", runtime: cella, network_mode: none, command: ["sh", "-c", "echo c up; sleep 1000"], read_only: true}
 C
-cd comp && docker-compose up -d >/dev/null 2>&1; echo "rc=$?"; docker-compose ps -q | wc -l; sleep 0.5; docker-compose logs --no-color | grep -o '. up$' | sort
+cd comp && docker-compose up -d >/dev/null 2>&1; echo "rc=$?"; docker-compose ps -q | wc -l
+for i in $(seq 50); do [ "$(docker-compose logs --no-color 2>/dev/null | grep -c '. up$')" = 3 ] && break; sleep 0.2; done
+docker-compose logs --no-color | grep -o '. up$' | sort
 docker-compose exec -T b echo hi; docker-compose down -t 1 >/dev/null 2>&1; echo "rc=$?"
