@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Capabilities of the calling thread.
 
-use crate::error::{Errno, Error, Result};
+use crate::error::{Error, Result};
 use crate::syscall::raw;
-use crate::types::{CAPABILITIES, CapabilitySet};
+use crate::types::CapabilitySet;
 
 const VERSION_3: u32 = 0x2008_0522;
 
@@ -19,25 +19,6 @@ struct Data {
     effective: u32,
     permitted: u32,
     inheritable: u32,
-}
-
-/// Takes every capability out of the bounding set that is not in `keep`.
-///
-/// # Errors
-/// prctl(PR_CAPBSET_DROP)'s.
-pub fn limit_bounding(keep: CapabilitySet) -> Result<()> {
-    for number in 0..64 {
-        if keep.has(number) {
-            continue;
-        }
-        match prctl(libc::PR_CAPBSET_DROP, number.into(), 0, "PR_CAPBSET_DROP") {
-            // The first number that this kernel does not know ends the list.
-            Err(error) if error.is(Errno::INVAL) && number as usize >= CAPABILITIES.len() => break,
-            Err(error) if error.is(Errno::INVAL) => {}
-            other => other?,
-        }
-    }
-    Ok(())
 }
 
 /// Sets the effective, permitted and inheritable sets.
@@ -85,17 +66,6 @@ pub fn get() -> Result<(CapabilitySet, CapabilitySet, CapabilitySet)> {
         join(low.permitted, high.permitted),
         join(low.inheritable, high.inheritable),
     ))
-}
-
-/// Makes `set` the ambient set.
-///
-/// # Errors
-/// prctl(PR_CAP_AMBIENT)'s.
-pub fn set_ambient(set: CapabilitySet) -> Result<()> {
-    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL.into(), 0, "PR_CAP_AMBIENT_CLEAR_ALL")?;
-    (0..64).filter(|number| set.has(*number)).try_for_each(|number| {
-        prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE.into(), number.into(), "PR_CAP_AMBIENT_RAISE")
-    })
 }
 
 /// Keeps the permitted set over the change from user 0 to another.

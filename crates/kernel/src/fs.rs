@@ -94,14 +94,6 @@ pub fn look(directory: impl AsFd, path: impl AsRef<Path>) -> Result<Option<Entry
     }
 }
 
-/// The same for an absolute path of ours.
-///
-/// # Errors
-/// fstatat(2)'s other than `ENOENT`.
-pub fn look_at(path: &Path) -> Result<Option<Entry>> {
-    look(rustix::fs::CWD, path)
-}
-
 /// What an open descriptor is of.
 ///
 /// # Errors

@@ -73,20 +73,4 @@ impl Ruleset {
         }
         Ok(())
     }
-
-    /// Gives the rights up, for this thread and all that come from it.
-    ///
-    /// # Errors
-    /// landlock_restrict_self(2)'s: `EPERM` without no_new_privs and CAP_SYS_ADMIN.
-    pub fn restrict(&self) -> Result<()> {
-        // SAFETY: only integers.
-        unsafe {
-            raw(
-                libc::SYS_landlock_restrict_self,
-                [self.0.as_raw_fd().into(), 0, 0, 0, 0, 0],
-                || "landlock_restrict_self",
-            )?;
-        }
-        Ok(())
-    }
 }

@@ -50,14 +50,6 @@ impl Lock {
     pub fn wait_file(path: &Path) -> Result<Self> {
         Self::wait(open_file(path)?)
     }
-
-    /// The same without waiting.
-    ///
-    /// # Errors
-    /// open(2)'s or flock(2)'s.
-    pub fn try_file(path: &Path) -> Result<Option<Self>> {
-        Self::try_take(open_file(path)?)
-    }
 }
 
 impl AsFd for Lock {

@@ -80,14 +80,6 @@ pub fn clone(path: &Path, recursive: bool) -> Result<OwnedFd> {
     clone_at(rustix::fs::CWD, path, recursive)
 }
 
-/// A detached copy of what the descriptor `fd` stands for.
-///
-/// # Errors
-/// open_tree(2)'s.
-pub fn clone_fd(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
-    clone_at(fd, Path::new(""), recursive)
-}
-
 /// Which mounts a change of attributes covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {

@@ -60,22 +60,6 @@ pub fn id(fd: impl AsFd) -> Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Sets the host name of the current UTS namespace.
-///
-/// # Errors
-/// sethostname(2)'s.
-pub fn set_hostname(name: &str) -> Result<()> {
-    rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))
-}
-
-/// Sets the NIS domain name of the current UTS namespace.
-///
-/// # Errors
-/// setdomainname(2)'s.
-pub fn set_domainname(name: &str) -> Result<()> {
-    rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
-}
-
 /// The same, of this kind for sure: whatever else the path may lead to.
 ///
 /// # Errors

@@ -12,22 +12,22 @@ use crate::syscall::raw;
 /// `struct clone_args` of clone3(2), version 2 (88 bytes).
 #[repr(C)]
 #[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
 }
 
-const CLONE_PIDFD: u64 = 0x1000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+pub(crate) const CLONE_PIDFD: u64 = 0x1000;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a clone the caller is now.
 #[derive(Debug)]
@@ -56,37 +56,6 @@ pub struct Child {
 /// clone3(2)'s.
 pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
     clone_with(flags, libc::SIGCHLD as u64, cgroup)
-}
-
-/// The same, as a sibling: the new process is a child of our parent, which gets its `SIGCHLD`.
-///
-/// # Errors
-/// clone3(2)'s.
-pub fn clone_sibling(flags: u64) -> Result<Forked> {
-    clone_with(flags | libc::CLONE_PARENT as u64, 0, None)
-}
-
-/// A fork by the old clone(2), which a filter lets through where it refuses clone3(2).
-///
-/// # Errors
-/// clone(2)'s.
-pub fn clone_plain() -> Result<Forked> {
-    let mut pidfd: i32 = -1;
-    let flags = CLONE_PIDFD | libc::SIGCHLD as u64;
-    // SAFETY: without CLONE_VM this is a fork; the third argument is where the pidfd goes.
-    let pid = unsafe {
-        raw(
-            libc::SYS_clone,
-            [flags.cast_signed(), 0, std::ptr::from_mut(&mut pidfd) as libc::c_long, 0, 0, 0],
-            || "clone(CLONE_PIDFD)",
-        )?
-    };
-    if pid == 0 {
-        return Ok(Forked::Child);
-    }
-    // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Forked::Parent(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd }))
 }
 
 fn clone_with(flags: u64, exit_signal: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
@@ -335,16 +304,6 @@ pub fn set_ids(uid: u32, gid: u32) -> Result<()> {
     Ok(())
 }
 
-/// A fresh session keyring, so that the old one is out of reach.
-///
-/// # Errors
-/// keyctl(2)'s.
-pub fn new_session_keyring() -> Result<()> {
-    // SAFETY: KEYCTL_JOIN_SESSION_KEYRING (1) with a null name takes no memory.
-    unsafe { raw(libc::SYS_keyctl, [1, 0, 0, 0, 0, 0], || "keyctl(KEYCTL_JOIN_SESSION_KEYRING)")? };
-    Ok(())
-}
-
 /// A resource limit of the process `pid` (0: of this one); `u64::MAX` is none.
 ///
 /// # Errors
@@ -456,24 +415,6 @@ pub fn place(fd: impl AsFd, to: i32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The current directory, straight from the kernel: it does not begin with `/` when it is outside of the root.
-///
-/// # Errors
-/// getcwd(2)'s.
-pub fn working_directory() -> Result<Vec<u8>> {
-    let mut buffer = vec![0_u8; 4096];
-    // SAFETY: the buffer is valid for the length given.
-    let length =
-        unsafe { raw(libc::SYS_getcwd, [buffer.as_mut_ptr() as libc::c_long, 4096, 0, 0, 0, 0], || "getcwd()")? };
-    buffer.truncate(usize::try_from(length).unwrap_or_default().saturating_sub(1));
-    Ok(buffer)
-}
-
-/// The file mode creation mask.
-pub fn set_umask(mask: u32) {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
 }
 
 /// Stands in this directory.

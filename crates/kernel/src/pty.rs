@@ -1,43 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pseudo terminals and the modes of a terminal.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 
-use crate::error::{Call, Errno, Error, Result};
-
-const DEVPTS_MAGIC: i64 = 0x1cd1;
-
-/// Opens a new pair in the devpts file system that the directory `devpts` belongs to: master, slave.
-///
-/// The master must be what it looks like: character device 5:2 on devpts, whatever is mounted or linked there.
-///
-/// # Errors
-/// openat(2)'s, or `EXDEV` when it is not a devpts.
-pub fn open_pair(devpts: impl AsFd) -> Result<(OwnedFd, OwnedFd)> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty()).call(|| "openat(devpts, \"ptmx\")")?;
-    let stat = rustix::fs::fstat(&master).call(|| "fstat(ptmx)")?;
-    let system = rustix::fs::fstatfs(&master).call(|| "fstatfs(ptmx)")?;
-    if (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) != (5, 2) || system.f_type != DEVPTS_MAGIC {
-        return Err(Error::new("verify ptmx: not character device 5:2 on devpts", Errno::XDEV));
-    }
-    rustix::pty::unlockpt(&master).call(|| "ioctl(TIOCSPTLCK)")?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-        .call(|| "ioctl(TIOCGPTPEER)")?;
-    Ok((master, slave))
-}
-
-/// Makes the terminal the controlling one of this session.
-///
-/// # Errors
-/// ioctl(TIOCSCTTY)'s.
-pub fn set_controlling(terminal: impl AsFd) -> Result<()> {
-    rustix::process::ioctl_tiocsctty(terminal).call(|| "ioctl(TIOCSCTTY)")
-}
+use crate::error::{Call, Result};
 
 /// Size in character cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -180,16 +180,6 @@ pub fn make_device(
     rustix::fs::chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).call(|| "fchownat()")
 }
 
-/// Is the descriptor the root of a mount?
-///
-/// # Errors
-/// statx(2)'s.
-pub fn is_mount_root(fd: impl AsFd) -> Result<bool> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
-    let found = rustix::fs::statx(fd, "", flags, rustix::fs::StatxFlags::TYPE).call(|| "statx()")?;
-    Ok(found.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT))
-}
-
 /// Opens a directory for look-ups below it.
 ///
 /// # Errors
@@ -206,18 +196,6 @@ pub fn open_directory(dir: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd>
 /// open(2)'s.
 pub fn open_directory_path(path: &Path) -> Result<OwnedFd> {
     open_directory(rustix::fs::CWD, path)
-}
-
-/// Writes an existing file below `directory` in one call; no symbolic link and no other mount is crossed on the way.
-///
-/// # Errors
-/// openat2(2)'s or write(2)'s.
-pub fn write_beneath(directory: impl AsFd, path: &Path, bytes: &[u8]) -> Result<()> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let file = rustix::fs::openat2(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .call(|| format!("openat2({path:?}, O_WRONLY)"))?;
-    rustix::io::write(&file, bytes).call(|| format!("write({path:?}, {:?})", String::from_utf8_lossy(bytes)))?;
-    Ok(())
 }
 
 /// Changes the owner of what the descriptor stands for.

@@ -73,12 +73,6 @@ pub fn ignore(number: i32) {
     unsafe { libc::signal(number, libc::SIG_IGN) };
 }
 
-/// The highest real-time signal.
-#[must_use]
-pub fn real_time_max() -> i32 {
-    libc::SIGRTMAX()
-}
-
 /// The signals that were blocked.
 #[derive(Clone, Copy)]
 pub struct Mask(libc::sigset_t);

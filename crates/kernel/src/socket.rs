@@ -116,14 +116,6 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
     Ok((received.bytes, descriptors))
 }
 
-/// How many bytes may wait to be sent.
-///
-/// # Errors
-/// setsockopt(2)'s.
-pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> Result<()> {
-    rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes).call(|| "setsockopt(SO_SNDBUF)")
-}
-
 /// Connects to the stream socket at `path`.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::{Call, Error, Result};
-use crate::process::Child;
+use crate::process::{CLONE_INTO_CGROUP, CLONE_PIDFD, Child, CloneArgs};
 
 /// A file in memory that has a name for nobody.
 ///
@@ -42,27 +42,8 @@ pub fn sealed_program(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// `struct clone_args` of clone3(2), version 2.
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
 const CLONE_VM: u64 = 0x100;
 const CLONE_VFORK: u64 = 0x4000;
-const CLONE_PIDFD: u64 = 0x1000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// What the child runs on; pages that it does not touch are never there.
 #[repr(align(16))]

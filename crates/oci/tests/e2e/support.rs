@@ -36,6 +36,16 @@ pub(crate) fn can_run(test: &str) -> bool {
     true
 }
 
+/// Waits for what another process is about to do: ten seconds at most, since the machine may be busy.
+#[track_caller]
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "not after ten seconds: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// A runtime under test.
 #[derive(Clone)]
 pub(crate) struct Runtime {
