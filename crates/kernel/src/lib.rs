@@ -16,6 +16,7 @@ pub mod lock;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod netlink;
 pub mod probe;
 pub mod process;
 pub mod procfs;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The packet filter: one table of ours in nf_tables, with what each network and each device of a container may do.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::mac::Mac;
+
+/// A network whose packets are forwarded and filtered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Net {
+    /// The host's device: the bridge, or for routed containers the host's end of the pair.
+    pub device: String,
+    /// Its subnets.
+    pub subnets: Vec<IpNet>,
+    /// Packets that leave it get the host's address.
+    pub nat: bool,
+    /// Nothing leaves it or comes into it from elsewhere; the host itself may speak to it.
+    pub internal: bool,
+    /// Its containers do not reach each other.
+    pub isolated_ports: bool,
+    /// The host answers DNS (53), and DHCP (67, 547) here.
+    pub serves: bool,
+}
+
+/// A container's device on a network: what may come from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The host's end.
+    pub device: String,
+    /// The bridge it is a port of; none when it is routed.
+    pub bridge: Option<String>,
+    /// Its only address on the link.
+    pub mac: Mac,
+    /// The only IPv4 addresses that it may use.
+    pub v4: Vec<Ipv4Addr>,
+    /// The only IPv6 addresses that it may use besides the link-local one of `mac`.
+    pub v6: Vec<Ipv6Addr>,
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port of the host that leads to one of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The address of the host; none: each of it of the family of `to`.
+    pub host: Option<IpAddr>,
+    /// The port of the host.
+    pub host_port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The container's address.
+    pub to: IpAddr,
+    /// The container's port.
+    pub to_port: u16,
+}
+
+/// All that the table holds, or a part of it that is to come or to go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Networks.
+    pub nets: Vec<Net>,
+    /// Devices.
+    pub ports: Vec<Port>,
+    /// Published ports.
+    pub publications: Vec<Publication>,
+}
