@@ -59,8 +59,8 @@ impl FromStr for Mac {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(refuse)?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| refuse())?;
+            let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(refuse)?;
         }
         match parts.next() {
             None => Ok(Self(bytes)),
