@@ -5,6 +5,7 @@ pub mod arena;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;
+pub mod entry;
 pub mod error;
 pub mod event;
 pub mod file;

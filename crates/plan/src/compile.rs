@@ -69,7 +69,6 @@ impl Builder<'_> {
     pub(crate) fn join_network(&mut self) {
         if std::mem::take(&mut self.network_later) {
             self.push(Step::JoinNetwork);
-            self.push(Step::LoopbackUp);
         }
     }
 

@@ -125,7 +125,7 @@ impl fmt::Display for Step {
                 write!(f, "make node {} {major}:{minor} mode {:o}", target.display(), mode & 0o7777)
             }
             Self::Pause => f.write_str("wait for the launcher"),
-            Self::JoinNetwork => f.write_str("join the network namespace"),
+            Self::JoinNetwork => f.write_str("join the network namespace, its loopback device up"),
             Self::Limited => f.write_str("wait for the limits"),
             Self::Hook { hook } => write!(f, "run hook {}", hook.path),
             Self::Look { candidates } => write!(f, "look for {}", candidates.join(" or ")),

@@ -474,7 +474,7 @@ pub enum Step {
     },
     /// Waits until the launcher has run hooks of the host, or has moved network devices.
     Pause,
-    /// Joins the network namespace that the launcher has made meanwhile.
+    /// Joins the network namespace that the launcher has made meanwhile, and brings the loopback device up in.
     JoinNetwork,
     /// Waits until the launcher has written the limits.
     Limited,

@@ -391,11 +391,10 @@ impl Watch<'_> {
 
     /// Hears the child until it runs its program or is parked.
     fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
-        if program::makes_network(self.plan) {
-            let namespace = kernel::namespace::new_network()?;
-            kernel::socket::send(&self.channel, &[b"N"], &[namespace.as_fd()]).ok();
-        }
         let limited = self.plan.steps.iter().any(|step| matches!(step, Step::Limited));
+        if program::makes_network(self.plan) {
+            self.give_network(limited && self.company.is_some())?;
+        }
         if let Some(company) = &mut self.company {
             if limited {
                 company.limit()?;
@@ -420,6 +419,17 @@ impl Watch<'_> {
                 Some(_) => return Err(Error::new("the child said something unknown", Errno::PROTO).into()),
             }
         }
+    }
+
+    /// Makes the network namespace, with its loopback device up. One that waits for us again before it runs anything need not
+    /// wait for the device now.
+    fn give_network(&self, waits_again: bool) -> Result<()> {
+        let new = kernel::namespace::new_network()?;
+        if !waits_again {
+            new.loopback_up()?;
+        }
+        kernel::socket::send(&self.channel, &[b"N"], &[new.namespace.as_fd()]).ok();
+        if waits_again { new.loopback_up() } else { Ok(()) }
     }
 
     /// The end of what it says is that of one that is parked, too, or of one that was killed: by the kernel for want of
