@@ -116,6 +116,13 @@ fn described(path: &Path, whole: bool) -> String {
     format!("{} {:o} {owner:?} {content}", path.display(), found.mode())
 }
 
+/// A tree that nobody may touch: contents, modes, owners, and times of files.
+pub(crate) fn canary(path: &Path) -> Snapshot {
+    let mut facts = Snapshot::new();
+    tree(path, &mut facts);
+    facts
+}
+
 fn tree(path: &Path, facts: &mut Snapshot) {
     facts.insert(format!("canary {}", described(path, true)));
     if path.is_dir() && !path.is_symlink() {

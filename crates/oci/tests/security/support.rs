@@ -89,6 +89,12 @@ impl Bundle {
         Self::with(test, OURS)
     }
 
+    /// The same for the program that users get, where the environment says which that is.
+    pub(crate) fn of_release(test: &str) -> Self {
+        let program = std::env::var("CELLA_OCI_BIN").map_or(OURS, |program| &*program.leak());
+        Self::with(test, program)
+    }
+
     fn with(test: &str, runtime: &'static str) -> Self {
         let tag = format!("cella-sec-{}-{test}", std::process::id());
         let directory = Path::new("/var/tmp").join(&tag);
@@ -259,6 +265,13 @@ fn make_canary(canary: &Path) {
     fs::create_dir_all(canary.join("directory/below")).unwrap();
     fs::set_permissions(canary.join("directory"), fs::Permissions::from_mode(0o751)).unwrap();
     symlink("/etc/passwd", canary.join("link")).unwrap();
+    // What it takes to be taken for a part of a root file system.
+    for name in ["pts", "shm", "mqueue", "sys", "bus", "fs", "irq", "bin", "proc", "dev", "mnt/v", "a/b", "n", "dir", "ro"] {
+        fs::create_dir_all(canary.join("host").join(name)).unwrap();
+    }
+    for name in ["null", "zero", "full", "tty", "random", "urandom", "kcore", "keys", "f", "secret"] {
+        fs::write(canary.join("host").join(name), "a file of the host\n").unwrap();
+    }
     let made = Command::new("mkfifo").arg(canary.join("fifo")).status().unwrap();
     assert!(made.success());
 }
