@@ -82,12 +82,12 @@ pub(crate) fn run(bundle: &Bundle, arguments: &[&str], which: Which, act: &mut d
     ptrace::seize(first, options).unwrap();
     let watch = Watchdog::start(first);
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let mut tracer = Tracer { first, which, act, processes: Vec::new(), seen: BTreeMap::new(), free: false };
+    let mut tracer = Tracer { first, which, act, calls: Vec::new(), seen: BTreeMap::new(), free: false };
     let code = tracer.trace();
-    let processes = tracer.processes;
-    assert!(!watch.stop(), "it hangs: {arguments:?} {processes:?}");
+    let calls = tracer.calls;
+    assert!(!watch.stop(), "it hangs: {arguments:?} {calls:?}");
     let read = |name: &str| String::from_utf8_lossy(&std::fs::read(said(name)).unwrap()).into_owned();
-    Ended { code, out: read("out"), err: read("err"), calls: processes.iter().map(|one| one.calls).collect() }
+    Ended { code, out: read("out"), err: read("err"), calls }
 }
 
 /// Kills what takes too long; a thread that is stopped in ptrace(2) could not.
@@ -113,17 +113,12 @@ impl Watchdog {
     }
 }
 
-#[derive(Debug)]
-struct Process {
-    pid: Pid,
-    calls: usize,
-}
-
 struct Tracer<'a> {
     first: Pid,
     which: Which,
     act: &'a mut dyn FnMut(Stop) -> Act,
-    processes: Vec<Process>,
+    /// How many calls of each were counted, in the order of their appearance.
+    calls: Vec<usize>,
     seen: BTreeMap<Pid, usize>,
     free: bool,
 }
@@ -154,10 +149,10 @@ impl Tracer<'_> {
     }
 
     fn index(&mut self, pid: Pid) -> usize {
-        let processes = &mut self.processes;
+        let calls = &mut self.calls;
         *self.seen.entry(pid).or_insert_with(|| {
-            processes.push(Process { pid, calls: 0 });
-            processes.len() - 1
+            calls.push(0);
+            calls.len() - 1
         })
     }
 
@@ -179,9 +174,8 @@ impl Tracer<'_> {
         let Some(number) = entered(pid).filter(counts).filter(|_| !self.free) else {
             return self.go_on(pid, None);
         };
-        let process = &mut self.processes[index];
-        process.calls += 1;
-        let stop = Stop { process: index, call: process.calls, name: name_of(number) };
+        self.calls[index] += 1;
+        let stop = Stop { process: index, call: self.calls[index], name: name_of(number) };
         match (self.act)(stop) {
             Act::Go => {}
             Act::Free => self.free = true,

@@ -133,7 +133,7 @@ fn tree(path: &Path, facts: &mut Snapshot) {
 }
 
 /// Processes of a container of ours that live; programs of the test itself are no part of it.
-fn processes(tag: &str) -> Vec<String> {
+pub(crate) fn processes(tag: &str) -> Vec<String> {
     let mut list = Vec::new();
     for pid in names("/proc").into_iter().filter_map(|name| name.parse::<u32>().ok()) {
         let directory = Path::new("/proc").join(pid.to_string());
