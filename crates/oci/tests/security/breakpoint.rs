@@ -64,6 +64,7 @@ pub(crate) struct Ended {
 
 /// Runs `cella-oci` with these arguments to its end, stopped at each call that counts. Processes that live longer than
 /// it go on alone.
+#[expect(clippy::zombie_processes, reason = "it is the tracer that waits for it")]
 pub(crate) fn run(bundle: &Bundle, arguments: &[&str], which: Which, act: &mut dyn FnMut(Stop) -> Act) -> Ended {
     let command = bundle.command(arguments);
     let mut shell = Command::new("/bin/busybox");
