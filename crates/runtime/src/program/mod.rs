@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a plan to the program that the stub follows: names become descriptors, steps become operations.
 
+mod hidden;
 mod writer;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -294,12 +295,7 @@ impl Lower<'_, '_> {
                 self.to.push(code::WRITE_BELOW, &[self.proc.unwrap_or(NONE), path, bytes, value.len() as u64]);
             }
             Step::Mask { targets } => self.mask(targets),
-            Step::ReadOnly { targets } => {
-                for target in targets {
-                    let (path, below) = self.below(target);
-                    self.to.push(code::READ_ONLY, &[path, below]);
-                }
-            }
+            Step::ReadOnly { targets } => self.read_only(targets),
             Step::RootReadOnly => self.to.push(code::ROOT_ATTRIBUTES, &[attr::RDONLY, 0]),
             Step::Pivot => self.to.push(code::PIVOT, &[]),
             Step::MoveRoot => self.to.push(code::MOVE_ROOT, &[]),
@@ -517,34 +513,6 @@ impl Lower<'_, '_> {
         };
         let flags = named | u16::from(shown);
         self.to.push_with(code::TERMINAL, flags, &[self.pts.unwrap_or(NONE), uid.into(), TTY_GROUP, size, socket]);
-    }
-
-    fn mask(&mut self, targets: &[PathBuf]) {
-        let (null, empty) = match &self.given.covers {
-            Some([null, empty]) => (self.to.slot(null.as_fd()), self.to.slot(empty.as_fd())),
-            None => self.covers.unwrap_or((NONE, NONE)),
-        };
-        for target in targets {
-            let (path, below) = self.below(target);
-            self.to.push(code::MASK, &[path, empty, null, below]);
-        }
-    }
-
-    /// Where a path is looked up: below the mount on `/proc` or `/sys` when we have made it, else below the root.
-    fn below(&mut self, target: &Path) -> (u64, u64) {
-        let mount = self.mounts.iter().rev().find_map(|(at, slot)| Some((target.strip_prefix(at).ok()?, *slot)));
-        let (rest, slot) = mount.unwrap_or((target, NONE));
-        (self.to.path(rest), slot)
-    }
-
-    /// Keeps the mount for what is hidden below it later; says whether it does.
-    fn keeps(&mut self, target: &Path, slot: u64) -> bool {
-        let hides = ["/proc", "/sys"].map(Path::new).contains(&target)
-            && self.plan.steps.iter().any(|step| matches!(step, Step::Mask { .. } | Step::ReadOnly { .. }));
-        if hides {
-            self.mounts.push((target.to_owned(), slot));
-        }
-        hides
     }
 
     fn hook(&mut self, hook: &plan::Hook) {
