@@ -245,6 +245,17 @@ fn check_5_proc_is_swapped_at_each_call() {
 }
 
 #[test]
+fn check_5_sys_is_swapped_at_each_call() {
+    if !can_run("check_5_sys_is_swapped_at_each_call") {
+        return;
+    }
+    let mut bundle = bundle("swapsys", &["/sys"]);
+    bundle.drop_mount("/sys/fs/cgroup").drop_mount("/dev");
+    bundle.set("/linux/maskedPaths", json!(["/sys/firmware"])).set("/linux/readonlyPaths", json!(["/sys/kernel"]));
+    Swap::new(bundle, "rootfs/sys", "rootfs/link", &[]).everywhere(1);
+}
+
+#[test]
 fn check_5_the_root_itself_is_swapped_at_each_call() {
     if !can_run("check_5_the_root_itself_is_swapped_at_each_call") {
         return;
