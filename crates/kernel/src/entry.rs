@@ -32,7 +32,8 @@ macro_rules! entry {
 pub unsafe fn enter(count: c_int, words: *const *const c_char, main: fn(Vec<OsString>) -> u8) -> c_int {
     // SAFETY: the caller's promise.
     let word = |index| unsafe { CStr::from_ptr(*words.add(index)) };
-    let words = (0..usize::try_from(count).unwrap_or(0)).map(|index| OsString::from_vec(word(index).to_bytes().to_vec()));
+    let words =
+        (0..usize::try_from(count).unwrap_or(0)).map(|index| OsString::from_vec(word(index).to_bytes().to_vec()));
     if open_streams().is_err() {
         return 125;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, Result};
 use crate::syscall::raw;
 use crate::types::Propagation;
 
@@ -78,6 +78,23 @@ pub fn clone_at(dir: impl AsFd, path: &Path, recursive: bool) -> Result<OwnedFd>
 /// open_tree(2)'s.
 pub fn clone(path: &Path, recursive: bool) -> Result<OwnedFd> {
     clone_at(rustix::fs::CWD, path, recursive)
+}
+
+/// The same of a directory, which has to have the path's last name itself: a symbolic link is not followed.
+///
+/// # Errors
+/// open_tree(2)'s; `ENOTDIR` for whatever else has the name.
+pub fn clone_directory(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let call = || format!("open_tree({path:?}, OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW)");
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let tree = rustix::mount::open_tree(rustix::fs::CWD, path, flags).call(call)?;
+    let found = rustix::fs::fstat(&tree).call(|| format!("fstat({path:?})"))?;
+    match rustix::fs::FileType::from_raw_mode(found.st_mode) {
+        rustix::fs::FileType::Directory => Ok(tree),
+        _ => Err(Error::new(call(), crate::Errno::NOTDIR)),
+    }
 }
 
 /// Which mounts a change of attributes covers.

@@ -47,6 +47,17 @@ pub fn life(pid: i32) -> Result<(u64, char)> {
     Ok((start, after_name(&stat).trim_start().chars().next().unwrap_or('?')))
 }
 
+/// Whether the process has ended, or does so at this moment: it lets go of its descriptors before it can be waited for.
+///
+/// # Errors
+/// `ENOENT` when it is gone.
+pub fn is_ending(pid: i32) -> Result<bool> {
+    /// `PF_EXITING` of the kernel's linux/sched.h.
+    const ENDING: u64 = 4;
+    let stat = read(pid, "stat")?;
+    field(&stat, 9).map(|flags| flags & ENDING != 0).ok_or_else(|| malformed(pid, "stat"))
+}
+
 /// Describes a process.
 ///
 /// # Errors
@@ -122,5 +133,6 @@ mod tests {
         let me = process(crate::process::id()).unwrap();
         assert_eq!(me.pids.first(), Some(&me.pid));
         assert!(me.start > 0 && me.resident > 0);
+        assert!(!is_ending(me.pid).unwrap());
     }
 }

@@ -198,6 +198,16 @@ pub fn open_directory_path(path: &Path) -> Result<OwnedFd> {
     open_directory(rustix::fs::CWD, path)
 }
 
+/// The same for one that has to have the path's last name itself: a symbolic link is not followed.
+///
+/// # Errors
+/// open(2)'s.
+pub fn open_own_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let call = || format!("open({path:?}, O_DIRECTORY | O_NOFOLLOW)");
+    rustix::fs::open(path, flags, Mode::empty()).call(call)
+}
+
 /// Changes the owner of what the descriptor stands for.
 ///
 /// # Errors

@@ -439,6 +439,7 @@ fn attach_root(
                 propagation: if cut == "slave" { "slave" } else { "private" },
                 propagate_below: true,
                 copy_link: false,
+                root: true,
             });
             builder.push(Step::AttachRootSource { source });
         }

@@ -264,6 +264,7 @@ fn bind(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, ta
         propagation: options.propagation.unwrap_or(default),
         propagate_below: options.propagation.is_none() || options.propagate_below,
         copy_link: options.copy_link,
+        root: false,
     });
     builder.push(Step::Attach { source, target });
     Ok(())
@@ -349,6 +350,7 @@ fn own_or_bound(
         propagation: "slave",
         propagate_below: true,
         copy_link: false,
+        root: false,
     });
     builder.push(Step::Attach { source, target });
 }

@@ -229,6 +229,8 @@ pub enum Source {
         propagate_below: bool,
         /// A symbolic link of the host is made again inside, not followed.
         copy_link: bool,
+        /// It is the root file system: a directory by its own name, which no symbolic link may have.
+        root: bool,
     },
     /// A new tmpfs with a copy of what the root file system has at that place.
     CopyUp {

@@ -436,7 +436,13 @@ impl Watch<'_> {
     /// memory, by its filter.
     fn check_parked(&self, child: &process::Child) -> std::result::Result<(), Failure> {
         let parks = self.plan.steps.iter().any(|step| matches!(step, Step::Park));
-        let ended = if parks { process::try_wait(&child.pidfd)? } else { None };
+        // One that is on its way out has no descriptor any more, and can not be waited for yet. Without /proc's word it is
+        // asked for anyway.
+        let ended = match parks {
+            true if kernel::procfs::is_ending(child.pid).unwrap_or(false) => Some(process::wait(&child.pidfd)?),
+            true => process::try_wait(&child.pidfd)?,
+            false => None,
+        };
         match ended {
             None => Ok(()),
             Some(exit) => {

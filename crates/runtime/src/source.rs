@@ -63,12 +63,13 @@ pub(crate) fn source_inside(source: &Source) -> Result<Made> {
             idmap: Idmap::None,
             propagation,
             propagate_below,
+            root,
             ..
         } => {
             let attributes = [*set, *clear, *set_below, *clear_below];
-            let (recursive, propagate_below) = (*recursive, *propagate_below);
+            let (recursive, propagate_below, root) = (*recursive, *propagate_below, *root);
             let propagation = crate::program::propagation_bits(propagation);
-            (path, Inside { recursive, attributes, propagation, propagate_below, ..Inside::of(path) })
+            (path, Inside { recursive, attributes, propagation, propagate_below, root, ..Inside::of(path) })
         }
         Source::Bind { path, .. } | Source::CopyUp { path, .. } => {
             return Err(Error::new(format!("mount {path:?}: idmap and tmpcopyup need root"), Errno::PERM));
@@ -82,7 +83,8 @@ pub(crate) fn source_inside(source: &Source) -> Result<Made> {
 impl Inside {
     fn of(path: &Path) -> Self {
         let path = path.to_owned();
-        Self { path, recursive: false, device: (0, 0), attributes: [0; 4], propagation: 0, propagate_below: false }
+        let (recursive, propagate_below, root) = (false, false, false);
+        Self { path, recursive, device: (0, 0), attributes: [0; 4], propagation: 0, propagate_below, root }
     }
 }
 
@@ -116,13 +118,24 @@ pub(crate) fn make(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd>
 
 fn bind(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
     let Source::Bind {
-        path, recursive, set, clear, set_below, clear_below, idmap, propagation, propagate_below, ..
+        path,
+        recursive,
+        set,
+        clear,
+        set_below,
+        clear_below,
+        idmap,
+        propagation,
+        propagate_below,
+        root,
+        ..
     } = source
     else {
         return Err(Error::new("bind", Errno::INVAL));
     };
     let depth = |below: bool| if below { Depth::Recursive } else { Depth::One };
-    let tree = mount::clone(path, *recursive)?;
+    // Whether it is a link was asked before: by now it may be one.
+    let tree = if *root { mount::clone_directory(path, *recursive)? } else { mount::clone(path, *recursive)? };
     let to = match *propagation {
         "slave" => Propagation::Slave,
         "shared" => Propagation::Shared,
@@ -167,7 +180,7 @@ fn copy_up(root: &Path, path: &Path, parameters: &[String], attributes: u64) -> 
         })
         .collect();
     let writable = mount::new("tmpfs", &parsed, attributes & !attr::RDONLY)?;
-    let from = kernel::root::Root::new(kernel::root::open_directory_path(root)?);
+    let from = kernel::root::Root::new(kernel::root::open_own_directory(root)?);
     match from.find(path, false) {
         Ok(from) => kernel::fs::copy_tree(&from, &kernel::root::open_directory(&writable, ".")?)?,
         Err(error) if error.is(Errno::NOENT) => {}

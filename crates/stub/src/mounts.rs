@@ -74,10 +74,12 @@ pub(crate) fn copy(fd: i32, recursive: bool) -> Result<i32> {
 }
 
 /// A detached copy of what is at a path of the host, verified when it has to be a certain device.
-pub(crate) fn tree(on: &mut Follower<'_>, operands: &[u64; 6], recursive: bool) -> Result<()> {
+pub(crate) fn tree(on: &mut Follower<'_>, operands: &[u64; 6], flags: u16) -> Result<()> {
+    const NO_FOLLOW: usize = 0x100;
     let [slot, path, kind, device, ..] = *operands;
     let path = on.text(path)?;
-    let flags = 1 | TREE_CLOEXEC | if recursive { RECURSIVE } else { 0 };
+    let below = if flags & 1 != 0 { RECURSIVE } else { 0 };
+    let flags = 1 | TREE_CLOEXEC | below | if flags & 2 != 0 { NO_FOLLOW } else { 0 };
     let fd = fd_of(call!(same::OPEN_TREE, AT_FDCWD, path.as_ptr(), flags).call("open_tree", path)?);
     if kind != 0 {
         let stat = Stat::of(fd)?;
@@ -243,8 +245,10 @@ pub(crate) fn send(socket: i32, word: &[u8], fd: i32) -> Result<()> {
     call!(nr::SENDMSG, socket, header.as_ptr(), NOSIGNAL).call("sendmsg", b"").map(drop)
 }
 
-fn existing(on: &Follower<'_>, path: &[u8]) -> Result<Option<i32>> {
-    match find::find(on.root, path, false) {
+/// What is at the path below a mount of ours, or below the root. The mount's own descriptor is one that nobody can swap for
+/// another meanwhile: by the path from the root, what a link in its place hides would be taken for missing.
+fn existing(on: &Follower<'_>, path: &[u8], below: u64) -> Result<Option<i32>> {
+    match find::find(on.optional(below)?.unwrap_or(on.root), path, false) {
         Err(errno::ENOENT | errno::ENOTDIR) => Ok(None),
         other => other.call("openat2", path).map(Some),
     }
@@ -252,9 +256,9 @@ fn existing(on: &Follower<'_>, path: &[u8]) -> Result<Option<i32>> {
 
 /// A file is hidden by a null device that was verified outside, a directory by an empty one: the first by the mount
 /// itself, the others by copies of it, which the kernel makes of mounts of our own namespace only.
-pub(crate) fn mask(on: &mut Follower<'_>, path: u64, empty: u64, null: u64) -> Result<()> {
+pub(crate) fn mask(on: &mut Follower<'_>, path: u64, [empty, null]: [u64; 2], below: u64) -> Result<()> {
     let path = on.text(path)?;
-    let Some(at) = existing(on, path)? else { return Ok(()) };
+    let Some(at) = existing(on, path, below)? else { return Ok(()) };
     let directory = Stat::of(at)?.is_directory();
     let from = if directory { on.slot(empty)? } else { on.slot(null)? };
     let used = if directory { &mut on.covered.0 } else { &mut on.covered.1 };
@@ -269,10 +273,10 @@ pub(crate) fn mask(on: &mut Follower<'_>, path: u64, empty: u64, null: u64) -> R
     Ok(())
 }
 
-pub(crate) fn read_only(on: &Follower<'_>, path: u64) -> Result<()> {
+pub(crate) fn read_only(on: &Follower<'_>, path: u64, below: u64) -> Result<()> {
     const RDONLY: u64 = 1;
     let path = on.text(path)?;
-    let Some(at) = existing(on, path)? else { return Ok(()) };
+    let Some(at) = existing(on, path, below)? else { return Ok(()) };
     if Stat::of(at)?.mount_root {
         let done = attributes(at, [RDONLY, 0, 0, 0], false, None);
         close(at);

@@ -110,9 +110,11 @@ codes! {
     /// slot of a directory, text (relative path), bytes, length: writes a file below it; crosses no mount, and no
     /// link but with flag 1.
     WRITE_BELOW = 27,
-    /// text (path), slot of an empty directory or [`super::NONE`], slot of a null device: hides what is there.
+    /// text (path), slot of an empty directory or [`super::NONE`], slot of a null device, slot of the mount that the path
+    /// is below or [`super::NONE`] for the root: hides what is there.
     MASK = 28,
-    /// text (path): makes what is there read-only with all below it; missing is passed over.
+    /// text (path), slot of the mount that it is below or [`super::NONE`] for the root: makes what is there read-only with
+    /// all below it; missing is passed over.
     READ_ONLY = 29,
     /// Makes the current directory the root, and lets the old one go.
     PIVOT = 30,
@@ -172,8 +174,9 @@ codes! {
     OWN_STREAMS = 60,
     /// Ends well.
     END = 58,
-    /// result slot, text (absolute path of the host), type that it has to have (0: any), device number; flag 1: recursive.
-    /// A detached copy, made inside: for a launcher that has no right to.
+    /// result slot, text (absolute path of the host), type that it has to have (0: any), device number; flags: 1
+    /// recursive, 2 no symbolic link in place of the last name. A detached copy, made inside: for a launcher that has no
+    /// right to.
     TREE = 59,
 }
 

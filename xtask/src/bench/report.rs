@@ -61,9 +61,11 @@ pub(crate) fn print(verb: &str, format: Format, lines: Vec<Line>) -> Result<()> 
 
 fn markdown(verb: &str, lines: &[Line]) -> String {
     let cella = median(lines, "cella dir:").or_else(|| median(lines, "cella-oci"));
-    let floor = median(lines, "floor").or_else(|| median(lines, "crun"));
+    // The OCI runtimes are compared with crun, everything else with the kernel's floor.
+    let base = if median(lines, "cella-oci").is_some() { "crun" } else { "floor" };
+    let floor = median(lines, base);
     let ratio = |own: f64, to: Option<f64>| to.map_or_else(|| "–".to_owned(), |to| format!("{:.2}", own / to));
-    let base = if median(lines, "floor").is_some() { "÷ floor" } else { "÷ crun" };
+    let base = format!("÷ {base}");
     let mut text = format!("bench {verb}, times in ms; {}\n\n", machine());
     text += &format!(
         "| {:<14} | {:>4} | {:>7} | {:>7} | {:>7} | {:>7} | {:>7} | note\n",

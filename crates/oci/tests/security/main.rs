@@ -9,6 +9,8 @@
     reason = "a panic is how a test says that it failed"
 )]
 
+mod breakpoint;
+mod calls;
 mod cleanup;
 mod descriptors;
 mod filter;
@@ -16,7 +18,9 @@ mod groups;
 mod hostile;
 mod identity;
 mod input;
+mod killed;
 mod oracle;
 mod procfs;
 mod race;
 mod support;
+mod swap;

@@ -116,6 +116,13 @@ fn described(path: &Path, whole: bool) -> String {
     format!("{} {:o} {owner:?} {content}", path.display(), found.mode())
 }
 
+/// A tree that nobody may touch: contents, modes, owners, and times of files.
+pub(crate) fn canary(path: &Path) -> Snapshot {
+    let mut facts = Snapshot::new();
+    tree(path, &mut facts);
+    facts
+}
+
 fn tree(path: &Path, facts: &mut Snapshot) {
     facts.insert(format!("canary {}", described(path, true)));
     if path.is_dir() && !path.is_symlink() {
@@ -126,7 +133,7 @@ fn tree(path: &Path, facts: &mut Snapshot) {
 }
 
 /// Processes of a container of ours that live; programs of the test itself are no part of it.
-fn processes(tag: &str) -> Vec<String> {
+pub(crate) fn processes(tag: &str) -> Vec<String> {
     let mut list = Vec::new();
     for pid in names("/proc").into_iter().filter_map(|name| name.parse::<u32>().ok()) {
         let directory = Path::new("/proc").join(pid.to_string());

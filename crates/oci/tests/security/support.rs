@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::oracle::{Snapshot, snapshot};
 
 pub(crate) const OURS: &str = env!("CARGO_BIN_EXE_cella-oci");
+/// What no container may read.
+pub(crate) const OF_THE_HOST: &str = "a file of the host\n";
 /// What the expectations are held against where it is installed.
 const OTHER: &str = "/usr/sbin/runc";
 
@@ -87,6 +89,12 @@ impl Bundle {
     /// A new one for the test of this name.
     pub(crate) fn new(test: &str) -> Self {
         Self::with(test, OURS)
+    }
+
+    /// The same for the program that users get, where the environment says which that is.
+    pub(crate) fn of_release(test: &str) -> Self {
+        let program = std::env::var("CELLA_OCI_BIN").map_or(OURS, |program| &*program.leak());
+        Self::with(test, program)
     }
 
     fn with(test: &str, runtime: &'static str) -> Self {
@@ -259,6 +267,14 @@ fn make_canary(canary: &Path) {
     fs::create_dir_all(canary.join("directory/below")).unwrap();
     fs::set_permissions(canary.join("directory"), fs::Permissions::from_mode(0o751)).unwrap();
     symlink("/etc/passwd", canary.join("link")).unwrap();
+    // What it takes to be taken for a root file system, or for a part of one.
+    let host = canary.join("host");
+    for name in "pts shm mqueue sys bus fs irq bin proc dev mnt/v/copy a/b n dir ro copy".split(' ') {
+        fs::create_dir_all(host.join(name)).unwrap();
+    }
+    for name in "null zero full tty random urandom kcore keys f secret copy/file mnt/v/copy/file".split(' ') {
+        fs::write(host.join(name), OF_THE_HOST).unwrap();
+    }
     let made = Command::new("mkfifo").arg(canary.join("fifo")).status().unwrap();
     assert!(made.success());
 }

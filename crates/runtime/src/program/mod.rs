@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a plan to the program that the stub follows: names become descriptors, steps become operations.
 
+mod hidden;
 mod writer;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +25,7 @@ const SIGKILL: u64 = 9;
 const TTY_GROUP: u64 = 5;
 const STRICT: u16 = 2;
 const MAKE: u16 = 1;
+const NO_LINK: u16 = 2;
 const DIRECTORY: u64 = 1;
 const FILE: u64 = 2;
 const MS_REC: u64 = 1 << 14;
@@ -48,6 +50,8 @@ pub(crate) struct Inside {
     pub(crate) attributes: [u64; 4],
     pub(crate) propagation: u64,
     pub(crate) propagate_below: bool,
+    /// It is the root file system: no symbolic link may have its name.
+    pub(crate) root: bool,
 }
 
 /// A mount that the launcher makes: now, or when the child has its user namespace.
@@ -130,6 +134,7 @@ pub(crate) fn write<'fd>(plan: &Plan, given: &'fd Given) -> Writer<'fd> {
         proc: None,
         pts: None,
         covers: None,
+        mounts: Vec::new(),
     };
     lower.prefix();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -148,6 +153,8 @@ struct Lower<'a, 'fd> {
     proc: Option<u64>,
     pts: Option<u64>,
     covers: Option<(u64, u64)>,
+    /// Mounts below which something is hidden later, with their descriptors.
+    mounts: Vec<(PathBuf, u64)>,
 }
 
 impl Lower<'_, '_> {
@@ -288,12 +295,7 @@ impl Lower<'_, '_> {
                 self.to.push(code::WRITE_BELOW, &[self.proc.unwrap_or(NONE), path, bytes, value.len() as u64]);
             }
             Step::Mask { targets } => self.mask(targets),
-            Step::ReadOnly { targets } => {
-                for target in targets {
-                    let path = self.to.path(target);
-                    self.to.push(code::READ_ONLY, &[path]);
-                }
-            }
+            Step::ReadOnly { targets } => self.read_only(targets),
             Step::RootReadOnly => self.to.push(code::ROOT_ATTRIBUTES, &[attr::RDONLY, 0]),
             Step::Pivot => self.to.push(code::PIVOT, &[]),
             Step::MoveRoot => self.to.push(code::MOVE_ROOT, &[]),
@@ -418,9 +420,11 @@ impl Lower<'_, '_> {
         if let Some(propagation) = propagation {
             self.to.push(code::ATTRIBUTES, &[slot, 0, 0, propagation_bits(propagation), NONE]);
         }
+        let kept = self.keeps(target, slot);
         match kind {
             "proc" if self.proc.is_none() && target == Path::new("/proc") => self.proc = Some(slot),
             "devpts" if self.pts.is_none() => self.pts = Some(slot),
+            _ if kept => {}
             _ => self.to.push(code::CLOSE, &[slot]),
         }
     }
@@ -440,6 +444,7 @@ impl Lower<'_, '_> {
                 attributes: [0; 4],
                 propagation: 0,
                 propagate_below: false,
+                root: false,
             };
             self.make_tree(null, &null_device);
             let (kind, parameters) = (self.to.text("tmpfs"), self.to.parameters(&["size=0", "nr_inodes=1"]));
@@ -460,7 +465,8 @@ impl Lower<'_, '_> {
     fn make_tree(&mut self, slot: u64, inside: &Inside) {
         let path = self.to.path(&inside.path);
         let recursive = u16::from(inside.recursive);
-        self.to.push_with(code::TREE, recursive, &[slot, path, inside.device.0, inside.device.1]);
+        let flags = recursive | if inside.root { NO_LINK } else { 0 };
+        self.to.push_with(code::TREE, flags, &[slot, path, inside.device.0, inside.device.1]);
         let below = u16::from(inside.propagate_below && inside.recursive);
         if inside.propagation != 0 {
             self.to.push_with(code::ATTRIBUTES, below, &[slot, 0, 0, inside.propagation, NONE]);
@@ -486,15 +492,16 @@ impl Lower<'_, '_> {
             Shape::Directory => self.find(target, DIRECTORY, 0o755, MAKE),
             Shape::File => self.find(target, FILE, 0o644, MAKE),
         };
-        let keep = match target.to_str() {
-            Some("/proc") if self.proc.is_none() => &mut self.proc,
-            Some("/dev/pts") if self.pts.is_none() => &mut self.pts,
+        let kept = self.keeps(target, slot);
+        match target.to_str() {
+            Some("/proc") if self.proc.is_none() => self.proc = Some(slot),
+            Some("/dev/pts") if self.pts.is_none() => self.pts = Some(slot),
+            _ if kept => {}
             _ => {
                 self.to.push(code::ATTACH, &[slot, place]);
                 return;
             }
-        };
-        *keep = Some(slot);
+        }
         self.to.push_with(code::ATTACH, 1, &[slot, place]);
     }
 
@@ -506,17 +513,6 @@ impl Lower<'_, '_> {
         };
         let flags = named | u16::from(shown);
         self.to.push_with(code::TERMINAL, flags, &[self.pts.unwrap_or(NONE), uid.into(), TTY_GROUP, size, socket]);
-    }
-
-    fn mask(&mut self, targets: &[PathBuf]) {
-        let (null, empty) = match &self.given.covers {
-            Some([null, empty]) => (self.to.slot(null.as_fd()), self.to.slot(empty.as_fd())),
-            None => self.covers.unwrap_or((NONE, NONE)),
-        };
-        for target in targets {
-            let path = self.to.path(target);
-            self.to.push(code::MASK, &[path, empty, null]);
-        }
     }
 
     fn hook(&mut self, hook: &plan::Hook) {
