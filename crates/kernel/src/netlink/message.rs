@@ -15,6 +15,8 @@ pub mod flags {
     pub const EXCL: u16 = 0x200;
     /// The object is made when it is not there.
     pub const CREATE: u16 = 0x400;
+    /// Of an answer: what is listed changed meanwhile.
+    pub const INTERRUPTED: u16 = 0x10;
     /// Behind those that are there.
     pub const APPEND: u16 = 0x800;
 }
@@ -79,6 +81,13 @@ impl Message {
         self.put(kind, &value.to_ne_bytes())
     }
 
+    /// Adds bytes that are no attribute: a family's header within a nested one.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend(bytes);
+        align(&mut self.bytes);
+        self
+    }
+
     /// Adds an attribute that holds those which `fill` writes.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.bytes.len();
@@ -112,6 +121,10 @@ impl Message {
         self.bytes
     }
 
+    pub(super) fn has_flags(&self, some: u16) -> bool {
+        u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) & some == some
+    }
+
     pub(super) fn add_flags(&mut self, more: u16) {
         let now = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]);
         self.bytes.splice(6..8, (now | more).to_ne_bytes());
@@ -129,6 +142,8 @@ pub struct Received<'a> {
     pub kind: u16,
     /// Its sequence number: that of the request it answers.
     pub sequence: u32,
+    /// Its [`flags`].
+    pub flags: u16,
     /// All behind the common header.
     pub body: &'a [u8],
 }
@@ -148,8 +163,9 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         let one = bytes.get(..length).filter(|one| one.len() >= HEADER)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         let kind = u16::from_ne_bytes(*one.get(4..)?.first_chunk()?);
+        let flags = u16::from_ne_bytes(*one.get(6..)?.first_chunk()?);
         let sequence = u32::from_ne_bytes(*one.get(8..)?.first_chunk()?);
-        Some(Received { kind, sequence, body: one.get(HEADER..)? })
+        Some(Received { kind, sequence, flags, body: one.get(HEADER..)? })
     })
 }
 
@@ -177,6 +193,18 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn get_u32(self, kind: u16) -> Option<u32> {
         self.get(kind)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    /// The same as a number of one byte.
+    #[must_use]
+    pub fn get_u8(self, kind: u16) -> Option<u8> {
+        self.get(kind)?.first().copied()
+    }
+
+    /// The same as attributes; none when it is not there.
+    #[must_use]
+    pub fn nested(self, kind: u16) -> Self {
+        Self::of(self.get(kind).unwrap_or_default())
     }
 
     /// The same as a text without its zero byte.
