@@ -32,6 +32,7 @@ pub mod socket;
 pub mod spawn;
 mod syscall;
 pub mod time;
+pub mod traffic;
 pub mod types;
 
 pub use error::{Call, Errno, Error, Result};

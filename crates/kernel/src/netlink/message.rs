@@ -5,6 +5,8 @@
 pub mod flags {
     /// It is a request.
     pub const REQUEST: u16 = 0x1;
+    /// Who asks hears what others hear who listen.
+    pub const ECHO: u16 = 0x8;
     /// The kernel answers with an acknowledgement.
     pub const ACK: u16 = 0x4;
     /// All objects, not one.
