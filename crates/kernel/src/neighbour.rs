@@ -15,6 +15,7 @@ const RTM_GETNEIGH: u16 = 30;
 
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
+const NDA_IFINDEX: u16 = 8;
 
 const NUD_PERMANENT: u16 = 0x80;
 const NUD_NOARP: u16 = 0x40;
@@ -102,7 +103,8 @@ fn proxy(socket: &mut Socket, mut message: Message, device: u32, ip: IpAddr) -> 
 /// # Errors
 /// The kernel's.
 pub fn list(socket: &mut Socket, device: u32) -> Result<Vec<Neighbour>> {
-    let message = Message::new(RTM_GETNEIGH, flags::DUMP, &header(0, 0, 0, 0));
+    let mut message = Message::new(RTM_GETNEIGH, flags::DUMP, &header(0, 0, 0, 0));
+    message.u32(NDA_IFINDEX, device);
     socket.list(&message, "netlink(list neighbours)", |one| {
         let (found, state, mac) = parse(&one)?;
         let ip = one.attributes(HEADER).get(NDA_DST).and_then(ip)?;
