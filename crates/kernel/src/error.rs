@@ -36,6 +36,12 @@ impl Error {
     pub fn is(&self, errno: Errno) -> bool {
         self.errno == errno
     }
+
+    /// Does this kernel lack what was asked for: a call, a protocol, a kind of device or of queue?
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        [Errno::OPNOTSUPP, Errno::NOSYS, Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT].contains(&self.errno)
+    }
 }
 
 /// Adds the call to a bare errno: `openat(..).call(|| format!("openat({path:?})"))?`.
@@ -121,6 +127,11 @@ const NAMES: &[(Errno, &str)] = &[
     (Errno::LOOP, "ELOOP"),
     (Errno::OVERFLOW, "EOVERFLOW"),
     (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::AFNOSUPPORT, "EAFNOSUPPORT"),
+    (Errno::PROTONOSUPPORT, "EPROTONOSUPPORT"),
+    (Errno::ADDRNOTAVAIL, "EADDRNOTAVAIL"),
+    (Errno::NETUNREACH, "ENETUNREACH"),
+    (Errno::NOBUFS, "ENOBUFS"),
     (Errno::CONNREFUSED, "ECONNREFUSED"),
     (Errno::STALE, "ESTALE"),
     (Errno::DQUOT, "EDQUOT"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Speaks to Linux: every system call, and all `unsafe` code, of the project. It knows nothing of what it is used for.
 
+pub mod address;
 pub mod arena;
 pub mod bpf;
 pub mod capability;
@@ -13,9 +14,11 @@ pub mod fs;
 pub mod idmap;
 pub mod jail;
 pub mod landlock;
+pub mod link;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
+pub mod neighbour;
 pub mod net;
 pub mod netlink;
 pub mod probe;
@@ -23,12 +26,14 @@ pub mod process;
 pub mod procfs;
 pub mod pty;
 pub mod root;
+pub mod route;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
 mod syscall;
 pub mod time;
+pub mod traffic;
 pub mod types;
 
 pub use error::{Call, Errno, Error, Result};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Namespaces: join, leave, open, compare.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -102,7 +102,8 @@ pub struct NewNetwork {
 /// # Errors
 /// unshare(2)'s, open(2)'s, socket(2)'s or setns(2)'s.
 pub fn new_network() -> Result<NewNetwork> {
-    let own = Path::new("/proc/self/ns/net");
+    // Of this thread: `self` is the main one, which stays where it is.
+    let own = Path::new("/proc/thread-self/ns/net");
     let before = open(own)?;
     unshare(NamespaceKind::Net.flag())?;
     let new = open(own).and_then(|namespace| {
@@ -112,6 +113,12 @@ pub fn new_network() -> Result<NewNetwork> {
     });
     join(&before, NamespaceKind::Net.flag())?;
     new
+}
+
+impl AsFd for NewNetwork {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
 }
 
 impl NewNetwork {

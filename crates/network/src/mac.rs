@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ethernet addresses.
+//! The addresses of devices on an Ethernet link.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -5,6 +5,8 @@
 pub mod flags {
     /// It is a request.
     pub const REQUEST: u16 = 0x1;
+    /// Who asks hears what others hear who listen.
+    pub const ECHO: u16 = 0x8;
     /// The kernel answers with an acknowledgement.
     pub const ACK: u16 = 0x4;
     /// All objects, not one.
@@ -15,6 +17,8 @@ pub mod flags {
     pub const EXCL: u16 = 0x200;
     /// The object is made when it is not there.
     pub const CREATE: u16 = 0x400;
+    /// Of an answer: what is listed changed meanwhile.
+    pub const INTERRUPTED: u16 = 0x10;
     /// Behind those that are there.
     pub const APPEND: u16 = 0x800;
 }
@@ -79,6 +83,13 @@ impl Message {
         self.put(kind, &value.to_ne_bytes())
     }
 
+    /// Adds bytes that are no attribute: a family's header within a nested one.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend(bytes);
+        align(&mut self.bytes);
+        self
+    }
+
     /// Adds an attribute that holds those which `fill` writes.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.bytes.len();
@@ -112,6 +123,10 @@ impl Message {
         self.bytes
     }
 
+    pub(super) fn has_flags(&self, some: u16) -> bool {
+        u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) & some == some
+    }
+
     pub(super) fn add_flags(&mut self, more: u16) {
         let now = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]);
         self.bytes.splice(6..8, (now | more).to_ne_bytes());
@@ -129,6 +144,8 @@ pub struct Received<'a> {
     pub kind: u16,
     /// Its sequence number: that of the request it answers.
     pub sequence: u32,
+    /// Its [`flags`].
+    pub flags: u16,
     /// All behind the common header.
     pub body: &'a [u8],
 }
@@ -148,8 +165,9 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         let one = bytes.get(..length).filter(|one| one.len() >= HEADER)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         let kind = u16::from_ne_bytes(*one.get(4..)?.first_chunk()?);
+        let flags = u16::from_ne_bytes(*one.get(6..)?.first_chunk()?);
         let sequence = u32::from_ne_bytes(*one.get(8..)?.first_chunk()?);
-        Some(Received { kind, sequence, body: one.get(HEADER..)? })
+        Some(Received { kind, sequence, flags, body: one.get(HEADER..)? })
     })
 }
 
@@ -177,6 +195,18 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn get_u32(self, kind: u16) -> Option<u32> {
         self.get(kind)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    /// The same as a number of one byte.
+    #[must_use]
+    pub fn get_u8(self, kind: u16) -> Option<u8> {
+        self.get(kind)?.first().copied()
+    }
+
+    /// The same as attributes; none when it is not there.
+    #[must_use]
+    pub fn nested(self, kind: u16) -> Self {
+        Self::of(self.get(kind).unwrap_or_default())
     }
 
     /// The same as a text without its zero byte.

@@ -21,6 +21,9 @@ const NETLINK_EXT_ACK: libc::c_int = 11;
 const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
+/// How often a list that changes while it is read is read again.
+const ATTEMPTS: u32 = 20;
+
 /// The kernel sends dumps in pieces of at most 32 KiB.
 const BUFFER: usize = 64 * 1024;
 
@@ -83,10 +86,14 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel's errno, with its own words where it has some; `name` names the request.
-    pub fn call<S: Into<String>>(&mut self, mut message: Message, name: impl FnOnce() -> S) -> Result<()> {
+    pub fn call<S: Into<String>>(&mut self, message: Message, name: impl FnOnce() -> S) -> Result<()> {
+        self.transact(message).map_err(|failed| failed.named(name))
+    }
+
+    /// The same, for a caller that looks at the kernel's words before it makes an error of them.
+    pub(crate) fn transact(&mut self, mut message: Message) -> std::result::Result<(), Failed> {
         message.add_flags(flags::ACK);
-        let answered = self.send(&[message]).and_then(|first| self.hear(first, &mut |_| {}));
-        answered.map_err(|failed| failed.named(name))
+        self.send(&[message]).and_then(|first| self.hear(first, &mut |_| {}))
     }
 
     /// Sends a request and gives each message of the answer to `each`.
@@ -95,12 +102,36 @@ impl Socket {
     /// The kernel's errno; `EINTR` when what was listed changed meanwhile and should be asked for again.
     pub fn ask<S: Into<String>>(
         &mut self,
-        message: Message,
+        mut message: Message,
         name: impl FnOnce() -> S,
         each: &mut dyn FnMut(Received<'_>),
     ) -> Result<()> {
+        // A list has an end of its own; one object only has that of an acknowledgement.
+        if !message.has_flags(flags::DUMP) {
+            message.add_flags(flags::ACK);
+        }
         let answered = self.send(&[message]).and_then(|first| self.hear(first, each));
         answered.map_err(|failed| failed.named(name))
+    }
+
+    /// Everything that a [`flags::DUMP`] request lists and `read` can read; asks again when it changed meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's errno; `EINTR` when it changes all the time.
+    pub(crate) fn list<T>(
+        &mut self,
+        message: &Message,
+        name: &str,
+        mut read: impl FnMut(Received<'_>) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let mut attempt = 0;
+        loop {
+            let mut all = Vec::new();
+            match self.ask(message.clone(), || name, &mut |one| all.extend(read(one))) {
+                Err(error) if error.is(Errno::INTR) && attempt < ATTEMPTS => attempt += 1,
+                other => return other.map(|()| all),
+            }
+        }
     }
 
     /// Sends messages as one datagram, which the kernel works through; each that has [`flags::ACK`] is answered.
@@ -136,6 +167,7 @@ impl Socket {
     /// the waiting too.
     fn hear(&mut self, sequence: u32, each: &mut dyn FnMut(Received<'_>)) -> std::result::Result<(), Failed> {
         let mut buffer = vec![0_u8; BUFFER];
+        let mut interrupted = false;
         loop {
             let received = match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()) {
                 Err(Errno::INTR) => continue,
@@ -143,6 +175,7 @@ impl Socket {
             };
             let bytes = buffer.get(..received.0).unwrap_or_default();
             for one in messages(bytes) {
+                interrupted |= one.sequence == sequence && one.flags & flags::INTERRUPTED != 0;
                 match one.kind {
                     NLMSG_ERROR => {
                         if let Some(failed) = failure(&one) {
@@ -152,7 +185,10 @@ impl Socket {
                             return Ok(());
                         }
                     }
-                    NLMSG_DONE if one.sequence == sequence => return failure(&one).map_or(Ok(()), Err),
+                    NLMSG_DONE if one.sequence == sequence => {
+                        let changed = interrupted.then_some(Failed { sequence, errno: Errno::INTR, words: None });
+                        return failure(&one).or(changed).map_or(Ok(()), Err);
+                    }
                     _ if one.sequence == sequence => each(one),
                     // The end of an older conversation.
                     _ => {}
