@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     for number in 0..TIMES {
         let inside = clock.time("0 new namespace", namespace::new_network)?;
         let start = Instant::now();
-        connect(&mut clock, &mut socket, bridge, number, &inside)?;
+        connect(&mut clock, &mut socket, bridge, number, &inside.namespace)?;
         clock.0.entry("9 network (1 to 6)").or_default().push(start.elapsed().as_micros());
         shape(&mut clock, &mut socket, number)?;
         let device = index(&mut socket, &format!("web{number}"))?;
