@@ -3,6 +3,5 @@
 
 pub mod firewall;
 pub mod helper;
-pub mod mac;
 
-pub use mac::Mac;
+pub use spec::mac::{self, Mac};

@@ -4,8 +4,10 @@
 pub mod definition;
 pub mod error;
 pub mod image;
+pub mod mac;
 pub mod mount;
 pub mod name;
+pub mod network;
 pub mod oci;
 pub mod reference;
 pub mod signal;

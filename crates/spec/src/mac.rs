@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Invalid;
+
 /// The address of a network device on its link (IEEE 802 MAC-48).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -51,11 +53,13 @@ impl fmt::Display for Mac {
 }
 
 impl FromStr for Mac {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse =
-            || format!("invalid MAC address {text:?}: write six pairs of hexadecimal digits, as 02:00:00:00:00:01");
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let refuse = || {
+            Invalid::new("MAC address", text, "it is not six pairs of hexadecimal digits")
+                .hint("write 02:00:00:00:00:01")
+        };
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
@@ -70,9 +74,9 @@ impl FromStr for Mac {
 }
 
 impl TryFrom<String> for Mac {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         text.parse()
     }
 }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bandwidth as people write it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Invalid;
+
+/// Bits in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rate(pub u64);
+
+impl Rate {
+    /// The least that is taken: below it a packet takes longer than a connection waits.
+    pub const LEAST: Self = Self(8_000);
+    /// The most.
+    pub const MOST: Self = Self(1_000_000_000_000);
+}
+
+impl FromStr for Rate {
+    type Err = Invalid;
+
+    /// A number with a unit, as tc(8) has them: `kbit mbit gbit tbit` (powers of 1000), `bps kbps mbps gbps` for bytes.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let refuse =
+            |reason: &str| Invalid::new("rate", text, reason).hint("write a number and a unit, such as 10mbit");
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "bit" => 1,
+            "k" | "kbit" | "kbit/s" => 1_000,
+            "m" | "mbit" | "mbit/s" => 1_000_000,
+            "g" | "gbit" | "gbit/s" => 1_000_000_000,
+            "t" | "tbit" => 1_000_000_000_000,
+            "bps" => 8,
+            "kbps" => 8_000,
+            "mbps" => 8_000_000,
+            "gbps" => 8_000_000_000,
+            "" => return Err(refuse("it has no unit")),
+            _ => return Err(refuse("unknown unit")),
+        };
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |text: &str| text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(part) {
+            return Err(refuse("it does not begin with a number"));
+        }
+        let scale = 10_u128.pow(u32::try_from(part.len()).unwrap_or(0));
+        let number = format!("{whole}{part}").parse::<u128>().map_err(|_| refuse("it is too large"))?;
+        let bits = u64::try_from(number * u128::from(factor) / scale).map_err(|_| refuse("it is too large"))?;
+        match Self(bits) {
+            rate if rate < Self::LEAST => Err(refuse("it is below 8kbit")),
+            rate if rate > Self::MOST => Err(refuse("it is above 1tbit")),
+            rate => Ok(rate),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
+        match units.into_iter().find(|(factor, _)| self.0.is_multiple_of(*factor) && self.0 >= *factor) {
+            Some((factor, unit)) => write!(f, "{}{unit}", self.0 / factor),
+            None => write!(f, "{}bit", self.0),
+        }
+    }
+}
+
+/// What may go each way; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// From the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Rate>,
+    /// To the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Rate>,
+    /// Packets in a second, each way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<u32>,
+}
+
+impl Limits {
+    /// Is anything limited?
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_bits_unless_they_say_bytes() {
+        let bits = |text: &str| text.parse::<Rate>().unwrap().0;
+        assert_eq!(
+            (bits("10mbit"), bits("1.5Gbit"), bits("1mbps"), bits("64k")),
+            (10_000_000, 1_500_000_000, 8_000_000, 64_000)
+        );
+        for bad in ["", "10", "mbit", "-1mbit", "1e9mbit", "7kbit", "2tbit", "99999999999999mbit", "1..5mbit", "1xbit"]
+        {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert_eq!((Rate(50_000_000).to_string(), Rate(1_500).to_string()), ("50mbit".into(), "1500bit".into()));
+    }
+}
