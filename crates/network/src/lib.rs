@@ -1,7 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Wires network namespaces to the world: networks, addresses, names, packet filters and bandwidth.
 
+mod attachment;
+mod bring;
+mod definition;
+mod device;
+mod error;
 pub mod firewall;
 pub mod helper;
+mod lease;
+mod live;
+mod place;
+mod ports;
+mod rules;
+mod shape;
+mod subnet;
+mod wire;
 
+pub use attachment::{Attachment, Owner, all_ports};
+pub use definition::Request;
+pub use error::{Error, Kind, Result};
+pub use lease::Lease;
+pub use live::{Borrowed, Live};
+pub use place::Networks;
+pub use ports::Kept;
+pub use shape::Shaped;
+pub use wire::Wired;
 pub use spec::mac::{self, Mac};
+
+/// The network that a container is on unless it is told otherwise.
+pub const DEFAULT: &str = "cella0";
+
+/// The domain of containers' names.
+pub const DOMAIN: &str = "cella";

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Devices: the host's and the container's end of each kind, and what is set inside.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kernel::address::{self, Address};
+use kernel::link::{self, Change, Kind as LinkKind, New, Peer, Port};
+use kernel::netlink::Socket;
+use kernel::route::{self, Route};
+use kernel::{neighbour, net};
+use spec::network::{Attach, Driver, IpvlanMode, MacvlanMode};
+
+use crate::attachment::{Attachment, routed_gateway};
+use crate::error::{Error, Kind, Result};
+use crate::live::Borrowed;
+
+/// The device of this name.
+pub(crate) fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
+    Ok(link_of(socket, name)?.index)
+}
+
+fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
+    let missing = || {
+        Error::new(Kind::Own, format!("this host has no device {name}")).hint("ip link shows those it has")
+    };
+    link::find(socket, name)?.ok_or_else(missing)
+}
+
+/// The name that a device has on its way into a container, where its own may be taken on the host.
+fn passing(one: &Attachment) -> String {
+    format!("{}p", one.device)
+}
+
+/// Makes the device of an attachment in the container's network namespace; what the host has of it is down. A device of the
+/// host that moves tells what it was.
+pub(crate) fn make(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<Option<Borrowed>> {
+    match (&one.nic.attach, one.network.as_ref().map(|network| &network.driver)) {
+        (_, Some(Driver::Bridge { .. })) => {
+            let bridge = one.network.as_ref().map(|network| network.device.clone()).unwrap_or_default();
+            pair(host, namespace, one, Some(&bridge)).map(|()| None)
+        }
+        (Attach::Bridge(bridge), _) => pair(host, namespace, one, Some(bridge)).map(|()| None),
+        (_, Some(Driver::Routed)) => pair(host, namespace, one, None).map(|()| None),
+        (Attach::Macvlan(parent, mode), _) => on_parent(host, namespace, one, parent, macvlan(*mode)).map(|()| None),
+        (Attach::Ipvlan(parent, mode), _) => on_parent(host, namespace, one, parent, ipvlan(*mode)).map(|()| None),
+        (_, Some(Driver::Macvlan { parent, mode })) => {
+            on_parent(host, namespace, one, parent, macvlan(*mode)).map(|()| None)
+        }
+        (_, Some(Driver::Ipvlan { parent, mode })) => {
+            on_parent(host, namespace, one, parent, ipvlan(*mode)).map(|()| None)
+        }
+        (Attach::Vlan(parent, id), _) => {
+            let kind = LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q };
+            on_parent(host, namespace, one, parent, kind).map(|()| None)
+        }
+        (Attach::Physical(name), _) => lend(host, namespace, one, name).map(Some),
+        (Attach::Network(_) | Attach::Cni(_), None) => Err(Error::new(Kind::Own, "a device without a kind")),
+    }
+}
+
+fn macvlan(mode: MacvlanMode) -> LinkKind<'static> {
+    LinkKind::Macvlan(match mode {
+        MacvlanMode::Bridge => link::MacvlanMode::Bridge,
+        MacvlanMode::Private => link::MacvlanMode::Private,
+        MacvlanMode::Vepa => link::MacvlanMode::Vepa,
+    })
+}
+
+fn ipvlan(mode: IpvlanMode) -> LinkKind<'static> {
+    LinkKind::Ipvlan(match mode {
+        IpvlanMode::L2 => link::IpvlanMode::L2,
+        IpvlanMode::L3 => link::IpvlanMode::L3,
+        IpvlanMode::L3s => link::IpvlanMode::L3Symmetric,
+    })
+}
+
+/// A pair of devices: the host's end a port of `bridge`, or alone.
+fn pair(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, bridge: Option<&str>) -> Result<()> {
+    let bridge = bridge.map(|name| link_of(host, name)).transpose()?;
+    // A smaller packet than the bridge's is asked for, or the bridge's is taken.
+    let mtu = one.mtu.or(bridge.as_ref().map(|bridge| bridge.mtu));
+    let peer = Peer { name: &one.interface, mac: Some(one.mac.0), mtu, namespace: Some(namespace) };
+    let new = New { mtu, master: bridge.map(|bridge| bridge.index), ..New::of(&one.device, LinkKind::Veth(peer)) };
+    Ok(link::create(host, &new)?)
+}
+
+/// A device on one of the host.
+fn on_parent(
+    host: &mut Socket,
+    namespace: BorrowedFd<'_>,
+    one: &Attachment,
+    parent: &str,
+    kind: LinkKind<'_>,
+) -> Result<()> {
+    let parent = link_of(host, parent)?;
+    if !parent.up {
+        link::set(host, parent.index, &Change { up: Some(true), ..Change::default() })?;
+    }
+    let mac = if matches!(kind, LinkKind::Ipvlan(_)) { None } else { Some(one.mac.0) };
+    let name = passing(one);
+    let new = New { mtu: one.mtu, mac, parent: Some(parent.index), ..New::of(&name, kind) };
+    link::create(host, &new)?;
+    let index = index_of(host, &name)?;
+    let there = Change { name: Some(&one.interface), namespace: Some(namespace), ..Change::default() };
+    link::set(host, index, &there).inspect_err(|_| drop(link::delete(host, index)))?;
+    Ok(())
+}
+
+/// Moves a device of the host in.
+fn lend(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, name: &str) -> Result<Borrowed> {
+    let before = link_of(host, name)?;
+    let mut addresses = address::list(host, Some(before.index))?;
+    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
+    let there = Change {
+        name: Some(&one.interface),
+        namespace: Some(namespace),
+        mac: one.nic.mac.map(|mac| mac.0),
+        mtu: one.mtu,
+        ..Change::default()
+    };
+    link::set(host, before.index, &there)?;
+    Ok(Borrowed {
+        name: name.to_owned(),
+        mac: before.mac.map(spec::mac::Mac),
+        mtu: before.mtu,
+        up: before.up,
+        addresses: addresses.into_iter().map(|address| (address.ip, address.prefix)).collect(),
+        wired: false,
+    })
+}
+
+/// Gives a device back to the host that `own` stands for, as it was.
+pub(crate) fn give_back(
+    there: &mut Socket,
+    host: &mut Socket,
+    own: BorrowedFd<'_>,
+    interface: &str,
+    borrowed: &Borrowed,
+) -> Result<()> {
+    if let Some(inside) = link::find(there, interface)? {
+        let back = Change {
+            name: Some(&borrowed.name),
+            namespace: Some(own),
+            mac: borrowed.mac.map(|mac| mac.0),
+            mtu: Some(borrowed.mtu),
+            ..Change::default()
+        };
+        link::set(there, inside.index, &Change { up: Some(false), ..Change::default() })?;
+        link::set(there, inside.index, &back)?;
+    }
+    restore(host, borrowed)
+}
+
+/// The addresses and the state of a device that has come back.
+pub(crate) fn restore(host: &mut Socket, borrowed: &Borrowed) -> Result<()> {
+    let index = index_of(host, &borrowed.name)?;
+    for (ip, prefix) in &borrowed.addresses {
+        match address::add(host, &Address::new(index, *ip, *prefix)) {
+            Err(error) if error.is(kernel::Errno::EXIST) => {}
+            other => other?,
+        }
+    }
+    Ok(link::set(host, index, &Change { up: Some(borrowed.up), ..Change::default() })?)
+}
+
+/// Sets up the host's end: for a port of a bridge its flags, for a routed pair its routes.
+pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Result<()> {
+    let routed = one.network.as_ref().is_some_and(|network| matches!(network.driver, Driver::Routed));
+    let index = index_of(host, &one.device)?;
+    // It is a host's end of nothing that IPv6 would speak to by itself.
+    link::set_link_local(host, index, routed).ok();
+    if !routed {
+        let port = Port {
+            isolated: Some(isolated),
+            // A published port is reached by its own container, too.
+            hairpin: Some(true),
+            bpdu_guard: Some(true),
+            root_block: Some(true),
+            ..Port::default()
+        };
+        return Ok(link::set(host, index, &Change { up: Some(true), port: Some(port), ..Change::default() })?);
+    }
+    let name = one.device.as_str();
+    for setting in ["accept_ra", "autoconf"] {
+        net::set_sysctl(&["ipv6", "conf", name, setting], "0").ok();
+    }
+    // The host answers for its own address of the link, and for whatever else is asked for on the pair.
+    net::set_sysctl(&["ipv4", "conf", name, "proxy_arp"], "1")?;
+    net::set_sysctl(&["ipv4", "conf", name, "forwarding"], "1")?;
+    link::set(host, index, &Change { up: Some(true), ..Change::default() })?;
+    if one.v6.is_some() {
+        address::add(host, &Address::new(index, routed_gateway(true), 64)).or_else(exists)?;
+    }
+    for ip in one.address_like(None) {
+        let length = if ip.is_ipv4() { 32 } else { 128 };
+        route::replace(host, &Route { device: Some(index), ..Route::to(ip, length) })?;
+        neighbour::set(host, index, ip, one.mac.0)?;
+    }
+    Ok(())
+}
+
+fn exists(error: kernel::Error) -> kernel::Result<()> {
+    if error.is(kernel::Errno::EXIST) { Ok(()) } else { Err(error) }
+}
+
+/// Sets up the container's end: name, addresses, routes.
+pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment) -> Result<()> {
+    let index = index_of(there, &one.interface)?;
+    let routed = one.network.as_ref().is_some_and(|network| matches!(network.driver, Driver::Routed));
+    if one.v6.is_some() {
+        // Its address and route are given here; a program inside that does it by itself does not ask the kernel.
+        let of = |setting| ["ipv6", "conf", one.interface.as_str(), setting];
+        let (accept, auto) = (of("accept_ra"), of("autoconf"));
+        net::set_sysctls_in(namespace, &[(&accept, "0"), (&auto, "0")])?;
+    }
+    for (ip, prefix) in addresses(one) {
+        let prefix = if routed { if ip.is_ipv4() { 32 } else { 128 } } else { prefix };
+        let broadcast = match ip {
+            IpAddr::V4(ip) if prefix < 31 => Some(std::net::Ipv4Addr::from(u32::from(ip) | (u32::MAX >> prefix))),
+            _ => None,
+        };
+        address::add(there, &Address { broadcast, ..Address::new(index, ip, prefix) }).or_else(exists)?;
+    }
+    link::set(there, index, &Change { up: Some(true), ..Change::default() })?;
+    for router in &one.routers {
+        if routed && router.is_ipv4() {
+            route::replace(there, &Route { device: Some(index), ..Route::to(*router, 32) })?;
+        }
+        route::replace(there, &Route { device: Some(index), onlink: true, ..Route::default_by(*router) })?;
+    }
+    Ok(())
+}
+
+fn addresses(one: &Attachment) -> impl Iterator<Item = (IpAddr, u8)> {
+    let v4 = one.v4.map(|(ip, prefix)| (IpAddr::V4(ip), prefix));
+    let v6 = one.v6.map(|(ip, prefix)| (IpAddr::V6(ip), prefix));
+    [v4, v6].into_iter().flatten()
+}
+
+/// The other way for devices of the host's own links: they stay on the host, and the container has a pair whose host's end is
+/// wired to them both ways. So what is limited is where root inside can not reach it. The host's own stack sees nothing of it.
+pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<Option<Borrowed>> {
+    let lower = match &one.nic.attach {
+        Attach::Physical(name) => name.clone(),
+        _ => lower_of(host, one)?,
+    };
+    let before = link_of(host, &lower)?;
+    let mut addresses = address::list(host, Some(before.index))?;
+    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
+    let borrowed = Borrowed {
+        name: lower.clone(),
+        mac: before.mac.map(spec::mac::Mac),
+        mtu: before.mtu,
+        up: before.up,
+        addresses: addresses.iter().map(|address| (address.ip, address.prefix)).collect(),
+        wired: true,
+    };
+    for one in &addresses {
+        address::delete(host, one)?;
+    }
+    // Both have the same address on the link, so that what is for it is taken in.
+    let mac = if matches!(one.nic.attach, Attach::Physical(_)) && one.nic.mac.is_none() { before.mac } else { Some(one.mac.0) };
+    let peer = Peer { name: &one.interface, mac, mtu: Some(one.mtu.unwrap_or(before.mtu)), namespace: Some(namespace) };
+    let new = New { mtu: Some(one.mtu.unwrap_or(before.mtu)), ..New::of(&one.device, LinkKind::Veth(peer)) };
+    link::create(host, &new)?;
+    let upper = index_of(host, &one.device)?;
+    let both = [(before.index, upper), (upper, before.index)];
+    for (from, to) in both {
+        link::set_link_local(host, from, false).ok();
+        kernel::traffic::add_hooks(host, from).or_else(exists)?;
+        crate::shape::redirect(host, from, to)?;
+    }
+    let change = Change { up: Some(true), mac: mac.filter(|mac| Some(*mac) != before.mac), ..Change::default() };
+    link::set(host, before.index, &change)?;
+    link::set(host, upper, &Change { up: Some(true), ..Change::default() })?;
+    Ok(Some(borrowed))
+}
+
+/// Makes the device on the parent, on the host.
+fn lower_of(host: &mut Socket, one: &Attachment) -> Result<String> {
+    let driver = one.network.as_ref().map(|network| &network.driver);
+    let (parent, kind) = match (&one.nic.attach, driver) {
+        (Attach::Macvlan(parent, mode), _) | (_, Some(Driver::Macvlan { parent, mode })) => (parent, macvlan(*mode)),
+        (Attach::Vlan(parent, id), _) => (parent, LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q }),
+        _ => {
+            return Err(Error::new(Kind::Invalid, "an ipvlan device can not be limited")
+                .hint("use macvlan, or a routed network"));
+        }
+    };
+    let parent = link_of(host, parent)?;
+    if !parent.up {
+        link::set(host, parent.index, &Change { up: Some(true), ..Change::default() })?;
+    }
+    let name = passing(one);
+    let new = New { mtu: one.mtu, mac: Some(one.mac.0), parent: Some(parent.index), ..New::of(&name, kind) };
+    link::create(host, &new)?;
+    Ok(name)
+}
+
+/// Undoes [`wire_to`]: a device of the host is as it was, one that was made for it is gone.
+pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed: &Borrowed) -> Result<()> {
+    let Some(lower) = link::find(host, &borrowed.name)? else { return Ok(()) };
+    if !matches!(live.nic.attach, Attach::Physical(_)) {
+        return Ok(link::delete(host, lower.index)?);
+    }
+    kernel::traffic::delete_hooks(host, lower.index).ok();
+    crate::shape::limit_lower(host, lower.index, None)?;
+    if lower.mac.map(spec::mac::Mac) != borrowed.mac {
+        let mac = borrowed.mac.map(|mac| mac.0);
+        link::set(host, lower.index, &Change { mac, ..Change::default() })?;
+    }
+    link::set_link_local(host, lower.index, true).ok();
+    restore(host, borrowed)
+}

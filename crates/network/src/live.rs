@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is attached now: one file for each device of each container, from which all that is on the host can be made again.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use spec::network::{Limits, Nic, Publish};
+
+use crate::error::Result;
+use crate::helper::Endpoint;
+use crate::place::{self, Networks};
+
+/// A device that is attached: `networks/NETWORK/endpoints/CONTAINER.json` below the runtime directory. The helper reads the
+/// first part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Names and addresses.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// The network, or `@` and what it is on instead.
+    pub network: String,
+    /// Which of the container's devices it is.
+    pub index: usize,
+    /// Its name inside.
+    pub interface: String,
+    /// The host's end; none where there is none.
+    pub device: Option<String>,
+    /// The bridge that the host's end is a port of.
+    pub bridge: Option<String>,
+    /// Published ports, with the ports that were chosen.
+    #[serde(default)]
+    pub publishes: Vec<Publish>,
+    /// What may go through it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// As it was asked for.
+    pub nic: Nic,
+    /// A device of the host that is given back.
+    #[serde(default)]
+    pub borrowed: Option<Borrowed>,
+}
+
+/// A device of the host as it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Borrowed {
+    /// Its name.
+    pub name: String,
+    /// Its address on the link.
+    pub mac: Option<spec::mac::Mac>,
+    /// Maximum size of a packet.
+    pub mtu: u32,
+    /// Was it up?
+    pub up: bool,
+    /// Its addresses, with prefix lengths.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// It stays on the host, and the container has a device that is wired to it: what is limited must be where root inside
+    /// can not reach it.
+    #[serde(default)]
+    pub wired: bool,
+}
+
+/// The directory of endpoints of a network.
+fn directory(networks: &Networks, network: &str) -> PathBuf {
+    networks.run_of(network).join("endpoints")
+}
+
+impl Networks {
+    /// The devices on a network now.
+    ///
+    /// # Errors
+    /// When the files can not be read.
+    pub fn endpoints(&self, network: &str) -> Result<Vec<Live>> {
+        let directory = directory(self, network);
+        if !directory.exists() {
+            return Ok(Vec::new());
+        }
+        let mut list = Vec::new();
+        for file in kernel::file::names(&directory)? {
+            if file.ends_with(".json") && !file.starts_with('.') {
+                list.extend(place::read::<Live>(&directory.join(file))?);
+            }
+        }
+        Ok(list)
+    }
+
+    /// The networks that have a runtime directory, those without a definition (`@…`) too.
+    pub(crate) fn running(&self) -> Result<Vec<String>> {
+        if !self.run.exists() {
+            return Ok(Vec::new());
+        }
+        let names = kernel::file::names(&self.run)?;
+        Ok(names.into_iter().filter(|name| self.run.join(name).join("endpoints").exists()).collect())
+    }
+
+    /// The devices of a container now, in order.
+    ///
+    /// # Errors
+    /// When the files can not be read.
+    pub fn endpoints_of(&self, container: &str) -> Result<Vec<Live>> {
+        let mut list = Vec::new();
+        for network in self.running()? {
+            list.extend(place::read::<Live>(&directory(self, &network).join(format!("{container}.json")))?);
+        }
+        list.sort_by_key(|live| live.index);
+        Ok(list)
+    }
+
+    pub(crate) fn record(&self, live: &Live) -> Result<()> {
+        let directory = directory(self, &live.network);
+        // The helper, which is nobody, reads them.
+        kernel::file::make_directories(&directory, 0o755)?;
+        place::publish(&directory, &format!("{}.json", live.endpoint.container), live)
+    }
+
+    pub(crate) fn forget(&self, live: &Live) -> Result<()> {
+        let file = format!("{}.json", live.endpoint.container);
+        Ok(kernel::file::remove(&directory(self, &live.network).join(file))?)
+    }
+}

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Attaching a container to its networks, and letting it go: everything that is made has its inverse, and letting go goes on
+//! after an error and tells all of them.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use kernel::link;
+use kernel::namespace;
+use kernel::netlink::{Family, Socket};
+use spec::network::{Attach, Driver, Limits, Network, Publish};
+
+use crate::attachment::{Attachment, Owner};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::firewall::Rules;
+use crate::helper::Endpoint;
+use crate::live::{Borrowed, Live};
+use crate::place::Networks;
+use crate::ports::{self, Kept};
+use crate::{device, rules, shape};
+
+/// What an attached container holds as long as it runs.
+#[derive(Debug)]
+pub struct Wired {
+    /// Its network namespace: devices of the host come back from it.
+    namespace: OwnedFd,
+    /// Its ports of the host.
+    pub kept: Kept,
+    /// What could not be done and does no harm.
+    pub warnings: Vec<String>,
+}
+
+impl Networks {
+    /// Attaches a container's network namespace to all that `list` says, and publishes its ports. When it fails nothing is left.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn wire(
+        &self,
+        owner: &Owner,
+        namespace: OwnedFd,
+        list: &[Attachment],
+        publishes: &[Publish],
+        whole: &Limits,
+    ) -> Result<Wired> {
+        let mut wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
+        match self.wire_all(owner, list, publishes, whole, &mut wired) {
+            Ok(()) => Ok(wired),
+            Err(error) => {
+                self.unwire(&owner.id, Some(&wired));
+                Err(error)
+            }
+        }
+    }
+
+    fn wire_all(
+        &self,
+        owner: &Owner,
+        list: &[Attachment],
+        publishes: &[Publish],
+        whole: &Limits,
+        wired: &mut Wired,
+    ) -> Result<()> {
+        let mut host = Socket::open(Family::Route)?;
+        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+        loopback(&mut there)?;
+        let mut publishes = publishes;
+        for one in list {
+            // Ports lead to the first device that has an address they can lead to.
+            let takes = one.v4.is_some() || one.v6.is_some();
+            let own: &[Publish] = if takes { std::mem::take(&mut publishes) } else { &[] };
+            let limits = if list.len() == 1 { least(&one.nic.limits, whole) } else { one.nic.limits };
+            self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
+                .doing(|| format!("attach {} to {}", one.interface, one.place.trim_start_matches('@')))?;
+        }
+        if list.len() > 1 && whole.is_some() {
+            return Err(Error::new(Kind::Invalid, "a limit of all devices together needs a container with one device")
+                .hint("give each device its own: --network NAME,egress=10mbit,ingress=10mbit"));
+        }
+        match publishes.first() {
+            Some(publish) => Err(Error::new(Kind::Invalid, format!("port {publish} leads nowhere: no device has an address"))),
+            None => Ok(()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one act, each used once")]
+    fn wire_one(
+        &self,
+        owner: &Owner,
+        one: &Attachment,
+        publishes: &[Publish],
+        limits: &Limits,
+        wired: &mut Wired,
+        host: &mut Socket,
+        there: &mut Socket,
+    ) -> Result<()> {
+        let _lock = self.lock()?;
+        if let Some(network) = &one.network {
+            wired.warnings.extend(self.bring_up(host, network)?);
+        }
+        let (settled, kept) = match publishes {
+            [] => (Vec::new(), Kept::default()),
+            _ => ports::take(publishes, &self.all_endpoints()?, [one.v4.is_some(), one.v6.is_some()])?,
+        };
+        let mut live = live(owner, one, settled, limits);
+        let isolated = one.network.as_ref().is_some_and(|network| network.isolated);
+        // Written down first: whoever finds it half done knows what there may be.
+        self.record(&live)?;
+        let wires = is_lent(one) && (limits.egress.is_some() || limits.ingress.is_some());
+        if wires {
+            live.device = Some(one.device.clone());
+            live.borrowed = device::wire_to(host, wired.namespace.as_fd(), one)?;
+        } else {
+            live.borrowed = device::make(host, wired.namespace.as_fd(), one)?;
+        }
+        if wires || live.borrowed.is_some() {
+            self.record(&live)?;
+        }
+        self.filter(&rules::of_live(one.network.as_ref(), &live), &Rules::default())?;
+        shape_live(host, &live, limits)?;
+        if live.device.is_some() && !wires {
+            device::ready(host, one, isolated)?;
+        }
+        device::inside(there, &wired.namespace, one)?;
+        wired.kept.add(kept);
+        Ok(())
+    }
+
+    pub(crate) fn all_endpoints(&self) -> Result<Vec<Live>> {
+        let mut list = Vec::new();
+        for network in self.running()? {
+            list.extend(self.endpoints(&network)?);
+        }
+        Ok(list)
+    }
+
+    /// Takes a container off all networks; what nobody needs any more goes down. Tells what could not be done.
+    pub fn unwire(&self, container: &str, wired: Option<&Wired>) -> Vec<String> {
+        if !self.run.exists() {
+            return Vec::new();
+        }
+        let mut failed = Vec::new();
+        let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
+            Ok((_lock, list)) => {
+                for live in &list {
+                    self.unwire_one(live, wired, &mut note);
+                }
+            }
+            Err(error) => note(Err(error)),
+        }
+        failed
+    }
+
+    /// Takes one device off; the caller holds the lock.
+    fn unwire_one(&self, live: &Live, wired: Option<&Wired>, note: &mut dyn FnMut(Result<()>)) {
+        let network = live.network.parse().ok().and_then(|name| self.get(&name).ok());
+        note(take_away(live, wired));
+        note(self.forget(live));
+        let rules = rules::of_live(network.as_ref(), live);
+        match (&network, self.endpoints(&live.network)) {
+            (Some(network), Ok(left)) if left.is_empty() && network.is_managed() => {
+                note(self.take_down(network));
+            }
+            (_, Ok(left)) => {
+                if left.is_empty() {
+                    kernel::file::remove_any(&self.run_of(&live.network)).ok();
+                }
+                if rules != Rules::default() {
+                    note(self.filter_without(&rules));
+                }
+            }
+            (_, Err(error)) => note(Err(error)),
+        }
+    }
+
+    /// Takes one device of a running container off; its ports go with it.
+    ///
+    /// # Errors
+    /// When it is on no such network, or all that could not be done.
+    pub fn detach(&self, container: &str, place: &str, namespace: OwnedFd) -> Result<Live> {
+        let _lock = self.lock()?;
+        let list = self.endpoints_of(container)?;
+        let live = list.into_iter().find(|live| live.network == place).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("it is not on network {}", place.trim_start_matches('@')))
+        })?;
+        let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
+        let mut failed: Vec<String> = Vec::new();
+        // The container's end goes with the host's, but that takes until the kernel is idle: who asks next must not see it.
+        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+        if live.borrowed.is_none()
+            && let Some(found) = link::find(&mut there, &live.interface)?
+        {
+            failed.extend(link::delete(&mut there, found.index).err().map(|error| error.to_string()));
+        }
+        self.unwire_one(&live, Some(&wired), &mut |done| failed.extend(done.err().map(|error| error.message)));
+        match failed.is_empty() {
+            true => Ok(live),
+            false => Err(Error::new(Kind::Own, failed.join("; "))),
+        }
+    }
+
+    /// Changes the limits of a device that is attached.
+    ///
+    /// # Errors
+    /// The kernel's; a device of the host that was moved in without limits is not where it could be limited.
+    pub fn limit(&self, live: &Live, limits: &Limits) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut host = Socket::open(Family::Route)?;
+        if live.device.is_none() && limits.is_some() {
+            let message = format!("{} is inside the container, where root could undo a limit", live.interface);
+            return Err(Error::new(Kind::Conflict, message).hint("the limit holds from the next start on"));
+        }
+        shape_live(&mut host, live, limits)?;
+        self.record(&Live { limits: *limits, ..live.clone() })
+    }
+
+    /// Publishes further ports of a container that runs: those with the ports that were chosen.
+    ///
+    /// # Errors
+    /// The port that is taken.
+    pub fn publish(&self, container: &str, publishes: &[Publish]) -> Result<(Vec<Publish>, Kept)> {
+        let _lock = self.lock()?;
+        let list = self.endpoints_of(container)?;
+        let has_address = |live: &&Live| live.endpoint.v4.is_some() || live.endpoint.v6.is_some();
+        let live = list.iter().find(has_address).ok_or_else(|| {
+            Error::new(Kind::Conflict, "it has no address that a port could lead to")
+        })?;
+        let families = [live.endpoint.v4.is_some(), live.endpoint.v6.is_some()];
+        let (settled, kept) = ports::take(publishes, &self.all_endpoints()?, families)?;
+        let mut changed = live.clone();
+        changed.publishes.extend(&settled);
+        self.record(&changed)?;
+        self.filter(&only_ports(&changed, &settled), &Rules::default())?;
+        Ok((settled, kept))
+    }
+
+    /// Takes published ports back; those that are not published are no error.
+    ///
+    /// # Errors
+    /// The packet filter's.
+    pub fn unpublish(&self, container: &str, publishes: &[Publish]) -> Result<Vec<Publish>> {
+        let _lock = self.lock()?;
+        let mut gone = Vec::new();
+        for live in self.endpoints_of(container)? {
+            let is_gone = |one: &&Publish| publishes.iter().any(|publish| same(one, publish));
+            let own: Vec<Publish> = live.publishes.iter().filter(is_gone).copied().collect();
+            if own.is_empty() {
+                continue;
+            }
+            let mut changed = live.clone();
+            changed.publishes.retain(|one| !own.contains(one));
+            self.record(&changed)?;
+            self.filter(&Rules::default(), &only_ports(&live, &own))?;
+            gone.extend(own);
+        }
+        Ok(gone)
+    }
+
+    /// Makes everything on the host anew of what is written down: bridges, packet filter, helpers.
+    ///
+    /// # Errors
+    /// The first that could not be made.
+    pub fn repair(&self) -> Result<Vec<String>> {
+        if !self.run.exists() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock()?;
+        let mut host = Socket::open(Family::Route)?;
+        let mut told = Vec::new();
+        for network in self.list()? {
+            if !self.endpoints(network.name.as_str())?.is_empty() {
+                told.extend(self.bring_up(&mut host, &network)?);
+                self.rejoin(&mut host, &network)?;
+            }
+        }
+        let rules = self.rules()?;
+        if rules != Rules::default() {
+            self.firewall()?.replace(&rules).doing(|| "set the packet filter".to_owned())?;
+        }
+        Ok(told)
+    }
+
+    /// Makes hosts' ends ports again of a bridge that was removed by hand.
+    fn rejoin(&self, host: &mut Socket, network: &Network) -> Result<()> {
+        if !network.is_managed() {
+            return Ok(());
+        }
+        let bridge = device::index_of(host, &network.device)?;
+        for live in self.endpoints(network.name.as_str())? {
+            let Some(found) = live.device.as_deref().map(|name| link::find(host, name)).transpose()?.flatten() else {
+                continue;
+            };
+            if found.master != Some(bridge) {
+                let master = Some(link::Master::Of(bridge));
+                link::set(host, found.index, &link::Change { master, ..link::Change::default() })?;
+                let port = link::Port {
+                    isolated: Some(network.isolated),
+                    hairpin: Some(true),
+                    bpdu_guard: Some(true),
+                    root_block: Some(true),
+                    ..link::Port::default()
+                };
+                let change = link::Change { up: Some(true), port: Some(port), ..link::Change::default() };
+                link::set(host, found.index, &change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same(one: &Publish, wanted: &Publish) -> bool {
+    one.container == wanted.container
+        && one.protocol == wanted.protocol
+        && (wanted.host == 0 || one.host == wanted.host)
+        && (wanted.address.is_none() || one.address == wanted.address)
+}
+
+fn only_ports(live: &Live, publishes: &[Publish]) -> Rules {
+    Rules {
+        publications: publishes.iter().flat_map(|publish| rules::publications(live, publish)).collect(),
+        ..Rules::default()
+    }
+}
+
+/// Is it a device that the container has from the host's links themselves?
+fn is_lent(one: &Attachment) -> bool {
+    let driver = one.network.as_ref().map(|network| &network.driver);
+    matches!(one.nic.attach, Attach::Macvlan(..) | Attach::Ipvlan(..) | Attach::Vlan(..) | Attach::Physical(_))
+        || matches!(driver, Some(Driver::Macvlan { .. } | Driver::Ipvlan { .. }))
+}
+
+fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
+    let bridge = match (&one.nic.attach, &one.network) {
+        (Attach::Bridge(name), _) => Some(name.clone()),
+        (_, Some(network)) if matches!(network.driver, Driver::Bridge { .. }) => Some(network.device.clone()),
+        _ => None,
+    };
+    Live {
+        endpoint: Endpoint {
+            container: owner.id.clone(),
+            names: owner.names.iter().chain(&one.nic.aliases).cloned().collect(),
+            mac: one.mac,
+            v4: one.v4.map(|(ip, _)| ip),
+            v6: one.v6.map(|(ip, _)| ip),
+        },
+        network: one.place.clone(),
+        index: one.index,
+        interface: one.interface.clone(),
+        device: (!is_lent(one)).then(|| one.device.clone()),
+        bridge,
+        publishes,
+        limits: *limits,
+        nic: one.nic.clone(),
+        borrowed: None,
+    }
+}
+
+/// The stricter of both.
+fn least(one: &Limits, other: &Limits) -> Limits {
+    let pick = |a: Option<spec::network::Rate>, b: Option<spec::network::Rate>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Limits {
+        egress: pick(one.egress, other.egress),
+        ingress: pick(one.ingress, other.ingress),
+        packets: match (one.packets, other.packets) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        },
+    }
+}
+
+fn shape_live(host: &mut Socket, live: &Live, limits: &Limits) -> Result<()> {
+    let Some(device) = &live.device else { return Ok(()) };
+    shape::limit_to(host, device, limits.ingress)?;
+    match &live.borrowed {
+        // What leaves the host's device waits there.
+        Some(lower) => {
+            let lower = device::index_of(host, &lower.name)?;
+            shape::limit_lower(host, lower, limits.egress)
+        }
+        None => shape::limit_from(host, device, limits.egress),
+    }
+}
+
+fn loopback(there: &mut Socket) -> Result<()> {
+    let index = device::index_of(there, "lo")?;
+    Ok(link::set(there, index, &link::Change { up: Some(true), ..link::Change::default() })?)
+}
+
+/// Removes what the host has of a device, or takes back what it has lent.
+fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
+    let mut host = Socket::open(Family::Route)?;
+    if let Some(name) = &live.device {
+        shape::forget(&mut host, name)?;
+        if let Some(found) = link::find(&mut host, name)? {
+            // It goes by itself with the container's namespace, too: whoever is faster.
+            match link::delete(&mut host, found.index) {
+                Err(error) if error.is(kernel::Errno::NODEV) => {}
+                other => other?,
+            }
+        }
+    }
+    let Some(borrowed) = &live.borrowed else { return Ok(()) };
+    match wired {
+        _ if borrowed.wired => device::unwire_from(&mut host, live, borrowed),
+        Some(wired) => {
+            let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+            let own = namespace::open(std::path::Path::new("/proc/thread-self/ns/net"))?;
+            device::give_back(&mut there, &mut host, own.as_fd(), &live.interface, borrowed)
+        }
+        None => restore_stray(&mut host, live, borrowed),
+    }
+}
+
+/// A device whose namespace has ended came back to the host by itself, under the name that it had inside.
+fn restore_stray(host: &mut Socket, live: &Live, borrowed: &Borrowed) -> Result<()> {
+    if link::find(host, &borrowed.name)?.is_none()
+        && let Some(found) = link::find(host, &live.interface)?
+        && found.mac.map(spec::mac::Mac) == borrowed.mac.or(Some(live.endpoint.mac))
+    {
+        let name = link::Change { name: Some(&borrowed.name), ..link::Change::default() };
+        link::set(host, found.index, &name)?;
+    }
+    match link::find(host, &borrowed.name)? {
+        Some(_) => device::restore(host, borrowed),
+        None => Ok(()),
+    }
+}
