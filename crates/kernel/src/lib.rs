@@ -17,6 +17,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
+pub mod nft;
 pub mod probe;
 pub mod process;
 pub mod procfs;

@@ -92,7 +92,8 @@ pub fn is_same(pid: i32, kind: NamespaceKind) -> Result<bool> {
 /// # Errors
 /// unshare(2)'s, open(2)'s or setns(2)'s.
 pub fn new_network() -> Result<OwnedFd> {
-    let own = Path::new("/proc/self/ns/net");
+    // Of this thread: the process may have others.
+    let own = Path::new("/proc/thread-self/ns/net");
     let before = open(own)?;
     unshare(NamespaceKind::Net.flag())?;
     let new = open(own);
