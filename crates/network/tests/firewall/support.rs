@@ -26,7 +26,8 @@ pub(crate) fn can_run(test: &str) -> bool {
     if !root {
         skip(test, "it needs root");
     }
-    for (tool, package) in [("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux"), ("python3", "python3")] {
+    for (tool, package) in [("nft", "nftables"), ("ip", "iproute2"), ("nsenter", "util-linux"), ("python3", "python3")]
+    {
         let there = |folder: &str| Path::new(folder).join(tool).exists();
         let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].into_iter().any(there);
         if !found {
@@ -150,7 +151,13 @@ pub(crate) fn port(device: &str, bridge: Option<&str>, n: u8, addresses: &[&str]
     }
 }
 
-pub(crate) fn publication(host: Option<&str>, host_port: u16, protocol: Protocol, to: &str, to_port: u16) -> Publication {
+pub(crate) fn publication(
+    host: Option<&str>,
+    host_port: u16,
+    protocol: Protocol,
+    to: &str,
+    to_port: u16,
+) -> Publication {
     let host = host.map(|host| host.parse().unwrap());
     Publication { host, host_port, protocol, to: to.parse().unwrap(), to_port }
 }
