@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ethernet addresses.
+//! Ethernet addresses, as text and as bytes.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -3,7 +3,7 @@
 //!
 //! What is written here reads nearly like the language of nft(8), with the same dependencies between layers added:
 //!
-//! ```
+//! ```no_run
 //! use kernel::nft::{Batch, Chain, Family, Set, Table, Type, select::*, statement::*};
 //! let table = Table::new(Family::Inet, "mine");
 //! let mut batch = Batch::new();

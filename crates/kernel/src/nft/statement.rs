@@ -177,7 +177,7 @@ impl Writer<'_> {
         match layer {
             Layer::Any => {}
             // In a bridge all is Ethernet.
-            Layer::Ether if matches!(self.family, Family::Inet | Family::Ip | Family::Ip6) => {
+            Layer::Ether if self.family != Family::Bridge => {
                 self.compare(IIFTYPE, None, true, &Value::Native(1));
             }
             Layer::Ether => {}

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use kernel::nft::{Batch, Element, Family, Set, Table, Type, Value};
 
-use super::firewall::Error;
+use super::transactions::Error;
 use super::{Net, Port, Protocol, Publication, Rules};
 
 /// The name of each of our tables.

@@ -12,6 +12,11 @@
 //!   `internal` network only ping is answered, and if it `serves`, DNS and DHCP.
 //! - Who is outside reaches published ports of a `nat` network, and nothing else of it, whatever its routes say.
 //!
+//! What the owner of a bridge adds so that all of this works: forwarding; `route_localnet` for ports published on 127.0.0.1,
+//! and for those on ::1 a route `local ::1 dev BRIDGE table local metric 4096`, which only helps while
+//! `bridge-nf-call-ip6tables` is 0; `hairpin` on its ports where `bridge-nf-call-iptables` is 1; and `no_linklocal_learn`,
+//! without which a frame of LLDP, for which there is no hook, may tell the bridge a false place of a MAC.
+//!
 //! An accept of ours is not the last word: a foreign chain that drops what it does not know (firewalld, ufw, Docker's
 //! `FORWARD`) must be told by its owner to let our devices through. A drop of ours is.
 
@@ -22,11 +27,11 @@ use ipnet::IpNet;
 use crate::mac::Mac;
 
 mod elements;
-mod firewall;
 mod rules;
 mod source;
+mod transactions;
 
-pub use firewall::{Error, Firewall, Traffic};
+pub use transactions::{Error, Firewall, Traffic};
 
 /// A network whose packets are forwarded and filtered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -107,6 +107,7 @@ fn guard(batch: &mut Batch, table: &Table) {
             vec![IIFNAME.within("bridged"), goto(REFUSED)],
             // `route_localnet`, which publishing on 127.0.0.1 needs, would open all of the host's own services.
             vec![IIFNAME.within("nets"), loopback(IP_DADDR), goto(REFUSED)],
+            vec![IIFNAME.within("nets"), IP6_DADDR.is(Ipv6Addr::LOCALHOST), goto(REFUSED)],
             vec![IIFNAME.within("ports"), goto("port")],
         ],
     );

@@ -91,6 +91,8 @@ GOOD = {
     'dhcp6-solicit': lambda m: eth(0x86dd, udp6(LOCAL, 'ff02::1:2', (546, 547), m)),
     'v6': lambda m: eth(0x86dd, udp6(SELF, OTHER, (9, 9), m)),
     'v6-local': lambda m: eth(0x86dd, udp6(LOCAL, OTHER, (9, 9), m)),
+    'v6-fragment': lambda m: eth(0x86dd, ip6(SELF, OTHER, struct.pack('!BBHI', 17, 0, 801, 7) + m, 44)),
+    'v6-ping-fragment': lambda m: eth(0x86dd, ip6(SELF, OTHER, struct.pack('!BBHI', 58, 0, 801, 7) + m, 44)),
     'v6-ping': lambda m: eth(0x86dd, icmp6(SELF, OTHER, 128, b'\0' * 4 + m)),
     'ns': lambda m: eth(0x86dd, solicit(SELF, OTHER, option(1, A)) + m),
     'ns-bare': lambda m: eth(0x86dd, solicit(SELF, OTHER) + m),
@@ -123,6 +125,12 @@ BAD = {
     'igmp-query': lambda m: eth(0x800, ip4('10.1.0.2', '224.0.0.1', b'\x11\0\xee\xff\0\0\0\0' + m, 2)),
     'v6-source': lambda m: eth(0x86dd, udp6(OTHER, OTHER, (9, 9), m)),
     'v6-foreign-local': lambda m: eth(0x86dd, udp6('fe80::ff:fe00:2', OTHER, (9, 9), m)),
+    'v6-fragment-source': lambda m: eth(0x86dd, ip6(OTHER, OTHER, struct.pack('!BBHI', 17, 0, 801, 7) + m, 44)),
+    'v6-no-end': lambda m: eth(0x86dd, ip6(SELF, OTHER, b'\x3c\xff' + m, 60)),
+    'ra-one-fragment': lambda m: eth(0x86dd, ip6(LOCAL, 'ff02::1', struct.pack('!BBHI', 58, 0, 1, 7)
+                                                 + icmp6(LOCAL, 'ff02::1', 134, ADVERT)[40:], 44) + m),
+    'na-one-fragment': lambda m: eth(0x86dd, ip6(SELF, OTHER, struct.pack('!BBHI', 58, 0, 0, 7)
+                                                 + advertise(SELF, OTHER, option(2, A))[40:], 44) + m),
     'v6-nobody': lambda m: eth(0x86dd, udp6('::', OTHER, (9, 9), m)),
     'v6-nobody-ping': lambda m: eth(0x86dd, icmp6('::', OTHER, 128, b'\0' * 4 + m)),
     'ns-option': lambda m: eth(0x86dd, solicit(SELF, OTHER, option(1, WRONG)) + m),

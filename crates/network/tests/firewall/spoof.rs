@@ -126,6 +126,8 @@ FRAMES = {{
     'mac': eth(0x800, ip4('10.1.0.2', '10.1.0.1', udp(9, 9, mark('mac'))), to=HOST, source=WRONG),
     'source4': eth(0x800, ip4('10.1.0.7', '10.1.0.1', udp(9, 9, mark('source4'))), to=HOST),
     'source6': eth(0x86dd, udp6('fd00:1::7', 'fd00:1::1', (9, 9), mark('source6')), to=HOST),
+    'loopback4': eth(0x800, ip4('10.1.0.2', '127.0.0.1', udp(9, 9, mark('loopback4'))), to=HOST),
+    'loopback6': eth(0x86dd, udp6(SELF, '::1', (9, 9), mark('loopback6')), to=HOST),
     'group-lldp': eth(0x800, ip4('10.1.0.7', '10.1.0.1', udp(9, 9, mark('group-lldp'))), to=GROUP),
     'group-lldp-true': eth(0x800, ip4('10.1.0.2', '10.1.0.1', udp(9, 9, mark('group-lldp-true'))), to=GROUP),
     'group-3': eth(0x800, ip4('10.1.0.7', '10.1.0.1', udp(9, 9, mark('group-3'))), to=GROUP[:5] + b'\\x03'),
@@ -166,9 +168,15 @@ fn frames_that_pass_the_bridge_by_are_nobodys() {
         host.sysctl(&format!("net.ipv4.conf.{device}.rp_filter=0"));
     }
     let to = address_of(&host, "br0");
-    let all = "good4 good6 mac source4 source6 group-lldp group-lldp-true group-3";
+    host.sysctl("net.ipv4.conf.br0.route_localnet=1");
+    host.ip("-6 route add local ::1/128 dev br0 table local metric 4096");
+    let all = "good4 good6 mac source4 source6 loopback4 loopback6 group-lldp group-lldp-true group-3";
     let without = told(&a, &host, all, &to);
-    assert!(without.contains("group-lldp") && without.contains("source4"), "without us they arrive: {without:?}");
+    assert!(
+        ["group-lldp", "source4", "loopback4"].into_iter().all(|name| without.contains(name)),
+        "without us they arrive: {without:?}"
+    );
+    assert!(!without.contains("loopback6"), "Linux itself lets nobody speak to ::1 from outside");
     host.firewall().replace(&rules()).unwrap();
     assert_eq!(told(&a, &host, all, &to), ["good4", "good6"].map(str::to_owned).into());
 }

@@ -186,3 +186,40 @@ pub(crate) fn example() -> Rules {
         ],
     }
 }
+
+/// The sets that a rule has for itself, in order.
+fn sorted(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("{ ") else { return line.to_owned() };
+    let Some((inside, after)) = rest.split_once(" }") else { return line.to_owned() };
+    format!("{before}{{ {} }}{after}", parts_in_order(inside))
+}
+
+fn parts_in_order(list: &str) -> String {
+    let mut parts: Vec<&str> = list.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    parts.sort_unstable();
+    parts.join(", ")
+}
+
+/// What nft(8) has listed, with the elements of each set on one line and in order: the kernel has them in that of their hashes.
+pub(crate) fn in_order(listed: &str) -> String {
+    let (mut out, mut open) = (String::new(), None::<String>);
+    for line in listed.lines().map(sorted) {
+        match (&mut open, line.trim_start().starts_with("elements = {")) {
+            (None, true) if !line.ends_with('}') => open = Some(line),
+            (Some(list), _) => {
+                list.push(' ');
+                list.push_str(line.trim());
+                if line.ends_with('}') {
+                    out += &sorted(list);
+                    out.push('\n');
+                    open = None;
+                }
+            }
+            _ => {
+                out += &line;
+                out.push('\n');
+            }
+        }
+    }
+    out
+}

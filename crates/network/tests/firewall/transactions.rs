@@ -3,20 +3,12 @@
 
 use network::firewall::{Error, Protocol, Rules};
 
-use crate::support::{Space, can_run, example, net, port, publication};
+use crate::support::{Space, can_run, example, in_order, net, port, publication};
 
-/// The contents of our tables without handles, and in order.
+/// The contents of our tables: sets and rules in their order, elements sorted.
 fn contents(space: &Space) -> Vec<String> {
-    let mut lines = Vec::new();
-    for table in ["inet", "bridge", "arp"] {
-        let text = space.nft(&format!("-s list table {table} cella"));
-        // Elements are listed in the order of their hashes, over several lines.
-        let mut part: Vec<String> = text.split([',', '\n', '{', '}']).map(|part| part.trim().to_owned()).collect();
-        part.sort();
-        lines.extend(part.into_iter().map(|part| format!("{table} {part}")));
-    }
-    lines.retain(|line| !line.ends_with(' '));
-    lines
+    let tables = ["inet", "bridge", "arp"].map(|family| space.nft(&format!("-s list table {family} cella")));
+    tables.iter().flat_map(|text| in_order(text).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[test]
