@@ -126,6 +126,12 @@ fn known_connections() -> Statement {
     ])
 }
 
+/// What the host answers on a network that it serves: names and addresses.
+fn served() -> Statement {
+    let ports = [(UDP, 53_u16), (TCP, 53), (UDP, 67), (UDP, 547)];
+    L4PROTO.and(TH_DPORT).one_of(ports.map(|(protocol, port)| [protocol.into(), port.into()]))
+}
+
 /// From a container to the host.
 fn host(batch: &mut Batch, table: &Table) {
     const LOCAL: u32 = 2;
@@ -134,8 +140,6 @@ fn host(batch: &mut Batch, table: &Table) {
     const PING: u8 = 8;
     /// Ping, groups, the search for routers and neighbours.
     const LINK: [u8; 7] = [128, 131, 132, 133, 135, 136, 143];
-    let served =
-        [(UDP, 53_u16), (TCP, 53), (UDP, 67), (UDP, 547)].map(|(protocol, port)| [protocol.into(), port.into()]);
     fill(batch, table, "input", [vec![IIFNAME.within("nets"), goto("host")]]);
     fill(batch, table, "host", [vec![known_connections()], vec![IIFNAME.within("internal"), goto("host_internal")]]);
     fill(
@@ -148,7 +152,7 @@ fn host(batch: &mut Batch, table: &Table) {
             vec![ICMP_TYPE.is(PING), accept()],
             vec![ICMP6_TYPE.one_of(LINK), accept()],
             vec![IP_PROTOCOL.is(IGMP), accept()],
-            vec![IIFNAME.within("serving"), L4PROTO.and(TH_DPORT).one_of(served), accept()],
+            vec![IIFNAME.within("serving"), served(), accept()],
             vec![goto(REFUSED)],
         ],
     );
@@ -213,7 +217,17 @@ fn nat(batch: &mut Batch, table: &Table) {
             vec![local(), any().dnat(Family::Ip6, "any6")],
         ],
     );
-    fill(batch, table, "dstnat", [vec![jump("publish")]]);
+    fill(
+        batch,
+        table,
+        "dstnat",
+        [
+            // Who publishes a name server at all addresses does not get the questions to the networks' own.
+            vec![IIFNAME.within("serving"), IIFNAME.and(IP_DADDR).within("own4"), served(), accept()],
+            vec![IIFNAME.within("serving"), IIFNAME.and(IP6_DADDR).within("own6"), served(), accept()],
+            vec![jump("publish")],
+        ],
+    );
     fill(batch, table, "dstnat_own", [vec![jump("publish")]]);
     fill(
         batch,

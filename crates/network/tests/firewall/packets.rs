@@ -3,7 +3,7 @@
 
 use network::firewall::{Net, Protocol, Rules};
 
-use crate::support::{Server, Space, can_run, mac, net, port, publication};
+use crate::support::{Server, Space, can_run, mac, net, port, publication, skip};
 
 /// Answers everybody on some ports, by TCP and UDP, with the caller's address.
 const SERVER: &str = r"
@@ -114,6 +114,15 @@ impl World {
         space.ip(&format!("route add default via fd00:{net}::1"));
     }
 
+    /// Whether frames between ports of a bridge pass the hooks of IP as well; can it be had?
+    fn br_netfilter(&self, on: bool) -> bool {
+        let there = std::path::Path::new("/proc/sys/net/bridge").exists();
+        for kind in ["iptables", "ip6tables", "arptables"].into_iter().filter(|_| there) {
+            self.host.sysctl(&format!("net.bridge.bridge-nf-call-{kind}={}", u8::from(on)));
+        }
+        there || !on
+    }
+
     fn rules() -> Rules {
         Rules {
             nets: vec![net("br0", &["10.1.0.0/24", "fd00:1::/64"]), net("br1", &["10.2.0.0/24", "fd00:2::/64"])],
@@ -172,14 +181,8 @@ fn published_to_everybody_with_br_netfilter() {
 
 fn published(br_netfilter: bool) {
     let world = World::new();
-    for kind in ["iptables", "ip6tables", "arptables"] {
-        let path = format!("net.bridge.bridge-nf-call-{kind}");
-        let there = std::path::Path::new("/proc/sys/net/bridge").exists();
-        if there {
-            world.host.sysctl(&format!("{path}={}", u8::from(br_netfilter)));
-        } else if br_netfilter {
-            return crate::support::skip("published_to_everybody_with_br_netfilter", "this kernel has none");
-        }
+    if !world.br_netfilter(br_netfilter) {
+        return skip("published_to_everybody_with_br_netfilter", "this kernel has no br_netfilter");
     }
     let _servers = (serve(&world.a, "[80]"), serve(&world.b, "[80]"));
     world.host.firewall().replace(&World::rules()).unwrap();
@@ -220,10 +223,15 @@ fn networks_do_not_reach_each_other() {
     }
     let world = World::new();
     let World { host, a, b, c, .. } = &world;
-    let _servers = (serve(c, "[80]"), serve(b, "[80]"), serve(host, "[8000, 127]"));
+    let _servers = (serve(c, "[80]"), serve(b, "[53, 80]"), serve(host, "[53, 8000, 127]"));
     assert_eq!(ask(a, "10.2.0.2", 80), "10.1.0.2", "without us they do");
     let mut firewall = host.firewall();
-    firewall.replace(&World::rules()).unwrap();
+    let mut rules = World::rules();
+    rules.publications.push(publication(None, 53, Protocol::Udp, "10.1.0.3", 53));
+    firewall.replace(&rules).unwrap();
+    // Seen as itself: the host has answered. As the host's: the name server that somebody has published.
+    assert_eq!(asked(a, "10.1.0.1", 53, true, 20.0), "10.1.0.2");
+    assert_eq!(asked(a, "192.0.2.1", 53, true, 20.0), "10.1.0.1");
     assert_eq!(ask(a, "10.1.0.3", 80), "10.1.0.2");
     assert!(silent(a, "10.2.0.2", 80));
     assert!(silent(a, "fd00:2::2", 80));
@@ -246,7 +254,11 @@ fn networks_do_not_reach_each_other() {
         port.isolated = true;
     }
     firewall.replace(&alone).unwrap();
-    assert!(silent(a, "10.1.0.3", 80));
+    for br_netfilter in [false, true] {
+        world.br_netfilter(br_netfilter);
+        assert!(silent(a, "10.1.0.3", 80));
+        assert!(silent(a, "fd00:1::3", 80));
+    }
     a.ip("route add 10.1.0.3/32 via 10.1.0.1");
     assert!(silent(a, "10.1.0.3", 80), "nor by way of the host");
     assert_eq!(ask(host, "10.1.0.3", 80), "10.1.0.1");
