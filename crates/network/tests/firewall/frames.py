@@ -173,6 +173,7 @@ def hear(device, end):
     # Names of what arrives, until the one that ends it.
     heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     heard.bind((device, 0))
+    heard.settimeout(30)
     print('ready', flush=True)
     while True:
         frame, address = heard.recvfrom(4096)

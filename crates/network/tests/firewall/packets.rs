@@ -216,6 +216,88 @@ fn published(br_netfilter: bool) {
     assert_eq!(ask(b, "10.1.0.2", 80), "10.1.0.3", "a neighbour is seen as what it is");
 }
 
+/// Echoes what one caller says.
+const ECHO: &str = r"
+import socket
+listener = socket.create_server(('0.0.0.0', 80))
+print('ready')
+caller, _ = listener.accept()
+while data := caller.recv(100):
+    caller.sendall(data)
+";
+
+/// Speaks with it until something comes in, and says how often nobody answered.
+const TALK: &str = r"
+import select, socket, sys, time
+s = socket.create_connection(('192.0.2.1', 8080), 20)
+s.settimeout(20)
+print('ready')
+rounds = 0
+while not select.select([sys.stdin], [], [], 0.002)[0] or rounds < 100:
+    s.sendall(b'hello')
+    assert s.recv(100) == b'hello'
+    rounds += 1
+print('done')
+";
+
+#[test]
+fn connections_outlive_a_replacement() {
+    if !can_run("connections_outlive_a_replacement") {
+        return;
+    }
+    let world = World::new();
+    let mut firewall = world.host.firewall();
+    firewall.replace(&World::rules()).unwrap();
+    let _echo = world.a.serve(ECHO);
+    let mut talk = world.outside.serve(TALK);
+    for _ in 0..20 {
+        firewall.replace(&World::rules()).unwrap();
+    }
+    talk.hang_up();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut talk.lines, &mut line).unwrap();
+    assert_eq!(line.trim(), "done");
+}
+
+/// An INIT of SCTP with its checksum, from a raw socket: this kernel may have no SCTP of its own.
+const SCTP: &str = r"
+import socket, struct
+def crc(data):
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8): value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    return value ^ 0xffffffff
+chunk = struct.pack('!BBHIIHHI', 1, 0, 20, 7, 65536, 1, 1, 7)
+data = struct.pack('!HHII', 1234, 9000, 0, 0) + chunk
+data = data[:8] + struct.pack('<I', crc(data)) + data[12:]
+socket.socket(socket.AF_INET, socket.SOCK_RAW, 132).sendto(data, ('192.0.2.1', 0))
+";
+
+#[test]
+fn sctp_is_published() {
+    if !can_run("sctp_is_published") {
+        return;
+    }
+    let world = World::new();
+    let mut rules = World::rules();
+    rules.publications.push(publication(None, 9000, Protocol::Sctp, "10.1.0.2", 9001));
+    world.host.firewall().replace(&rules).unwrap();
+    let heard = "
+import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+s.settimeout(30)
+print('ready')
+data, address = s.recvfrom(200)
+print(address[0], *struct.unpack('!HH', data[20:24]))
+";
+    let mut ears = world.a.serve(heard);
+    world.outside.python(SCTP);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut ears.lines, &mut line).unwrap();
+    assert_eq!(line.trim(), "192.0.2.9 1234 9001");
+}
+
 #[test]
 fn networks_do_not_reach_each_other() {
     if !can_run("networks_do_not_reach_each_other") {

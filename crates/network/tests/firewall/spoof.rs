@@ -110,6 +110,7 @@ const NAMING: &str = r"
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 s.bind(('::', 9))
+s.settimeout(30)
 print('ready', flush=True)
 while True:
     data, _ = s.recvfrom(4096)

@@ -91,7 +91,8 @@ impl Space {
     /// The same that goes on; it has printed a line.
     pub(crate) fn serve(&self, program: &str) -> Server {
         use std::io::BufRead;
-        let mut child = self.command("python3", &["-uc", program]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command("python3", &["-uc", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
         lines.read_line(&mut first).unwrap();
@@ -104,6 +105,13 @@ impl Space {
 pub(crate) struct Server {
     child: std::process::Child,
     pub(crate) lines: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Server {
+    /// Its input is at an end.
+    pub(crate) fn hang_up(&mut self) {
+        std::mem::drop(self.child.stdin.take());
+    }
 }
 
 impl Drop for Server {
