@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod neighbour;
 pub mod net;
 pub mod netlink;
+pub mod nft;
 pub mod probe;
 pub mod process;
 pub mod procfs;

@@ -127,7 +127,7 @@ impl Message {
         u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) & some == some
     }
 
-    pub(super) fn add_flags(&mut self, more: u16) {
+    pub(crate) fn add_flags(&mut self, more: u16) {
         let now = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]);
         self.bytes.splice(6..8, (now | more).to_ne_bytes());
     }

@@ -20,6 +20,7 @@ const NETLINK_CAP_ACK: libc::c_int = 10;
 const NETLINK_EXT_ACK: libc::c_int = 11;
 const NETLINK_GET_STRICT_CHK: libc::c_int = 12;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 /// How often a list that changes while it is read is read again.
 const ATTEMPTS: u32 = 20;
@@ -41,6 +42,8 @@ pub enum Family {
 pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
+    /// The first of the last datagram: what is older is nobody's any more.
+    first: u32,
 }
 
 impl AsFd for Socket {
@@ -71,7 +74,7 @@ impl Socket {
         rustix::net::sockopt::set_socket_send_buffer_size_force(&fd, 32 << 20)
             .or_else(|_| rustix::net::sockopt::set_socket_send_buffer_size(&fd, 32 << 20))
             .call(|| "setsockopt(SO_SNDBUF)")?;
-        Ok(Self { fd, sequence: 0 })
+        Ok(Self { fd, sequence: 0, first: 0 })
     }
 
     /// A socket of the network namespace that `namespace` stands for; the caller is where it was before.
@@ -153,13 +156,14 @@ impl Socket {
 
     fn send(&mut self, list: &[Message]) -> std::result::Result<u32, Failed> {
         let first = self.sequence.wrapping_add(1);
+        self.first = first;
         let mut bytes = Vec::with_capacity(list.iter().map(Message::len).sum());
         for message in list {
             self.sequence = self.sequence.wrapping_add(1);
             bytes.extend(message.clone().finish(self.sequence));
         }
         rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
-            .map_err(|errno| Failed { sequence: first, errno, words: None })?;
+            .map_err(|errno| Failed { sequence: first, errno, words: None, offset: None })?;
         Ok(first)
     }
 
@@ -171,10 +175,14 @@ impl Socket {
         loop {
             let received = match rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()) {
                 Err(Errno::INTR) => continue,
-                other => other.map_err(|errno| Failed { sequence, errno, words: None })?,
+                other => other.map_err(|errno| Failed { sequence, errno, words: None, offset: None })?,
             };
             let bytes = buffer.get(..received.0).unwrap_or_default();
             for one in messages(bytes) {
+                // A batch that fails is answered more than once; the rest of that is no answer to this.
+                if sequence.wrapping_sub(one.sequence) > sequence.wrapping_sub(self.first) {
+                    continue;
+                }
                 interrupted |= one.sequence == sequence && one.flags & flags::INTERRUPTED != 0;
                 match one.kind {
                     NLMSG_ERROR => {
@@ -186,11 +194,10 @@ impl Socket {
                         }
                     }
                     NLMSG_DONE if one.sequence == sequence => {
-                        let changed = interrupted.then_some(Failed { sequence, errno: Errno::INTR, words: None });
+                        let changed = interrupted.then_some(Failed { sequence, errno: Errno::INTR, words: None, offset: None });
                         return failure(&one).or(changed).map_or(Ok(()), Err);
                     }
                     _ if one.sequence == sequence => each(one),
-                    // The end of an older conversation.
                     _ => {}
                 }
             }
@@ -207,6 +214,8 @@ pub struct Failed {
     pub errno: Errno,
     /// Why, in the kernel's words.
     pub words: Option<String>,
+    /// Where in the message the attribute begins that it is about.
+    pub offset: Option<u32>,
 }
 
 impl Failed {
@@ -227,9 +236,11 @@ fn failure(one: &Received<'_>) -> Option<Failed> {
         return None;
     }
     // errno, then the header of the message that failed, then attributes.
-    let words = one.attributes(4 + 16).get_text(NLMSGERR_ATTR_MSG).filter(|_| one.kind == NLMSG_ERROR);
+    let more = one.attributes(4 + 16);
+    let words = more.get_text(NLMSGERR_ATTR_MSG).filter(|_| one.kind == NLMSG_ERROR);
+    let offset = more.get_u32(NLMSGERR_ATTR_OFFS).filter(|_| one.kind == NLMSG_ERROR);
     let errno = Errno::from_raw_os_error(code.checked_neg().unwrap_or(libc::EPROTO).clamp(1, 4095));
-    Some(Failed { sequence: one.sequence, errno, words })
+    Some(Failed { sequence: one.sequence, errno, words, offset })
 }
 
 fn set_option(fd: &OwnedFd, option: libc::c_int) -> Result<()> {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is there: tables, and the counters of elements.
+
+use super::object::{Family, Table};
+use super::{SUBSYSTEM, header, kind};
+use crate::error::Result;
+use crate::netlink::{Attributes, Message, Socket, flags};
+
+/// What an element has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, with the headers that the family sees.
+    pub bytes: u64,
+}
+
+/// All tables of the families that we know, everybody's.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn tables(socket: &mut Socket) -> Result<Vec<Table>> {
+    let message = Message::new(SUBSYSTEM << 8 | kind::GET_TABLE, flags::DUMP, &header(0, 0));
+    let mut tables = Vec::new();
+    socket.ask(message, || "nf_tables: list tables", &mut |one| {
+        let number = one.body.first().copied().unwrap_or_default();
+        let families = [Family::Inet, Family::Ip, Family::Ip6, Family::Arp, Family::Bridge, Family::Netdev];
+        let family = families.into_iter().find(|family| family.number() == number);
+        if let (Some(family), Some(name)) = (family, one.attributes(4).get_text(1)) {
+            tables.push(Table { family, name });
+        }
+    })?;
+    Ok(tables)
+}
+
+/// The keys of the elements of a set that counts, as bytes, and what each has counted.
+///
+/// # Errors
+/// The kernel's errno: `ENOENT` without such a table or set.
+pub fn counters(socket: &mut Socket, table: &Table, set: &str) -> Result<Vec<(Vec<u8>, Counter)>> {
+    const ELEMENTS: u16 = 3;
+    let number = SUBSYSTEM << 8 | kind::GET_ELEMENT;
+    let mut message = Message::new(number, flags::DUMP, &header(table.family.number(), 0));
+    message.text(1, &table.name).text(2, set);
+    let mut list = Vec::new();
+    socket.ask(message, || format!("nf_tables: list set {} {set}", table.shown()), &mut |one| {
+        let elements = one.attributes(4).get(ELEMENTS).unwrap_or_default();
+        list.extend(Attributes::of(elements).filter_map(|(_, element)| counted(Attributes::of(element))));
+    })?;
+    Ok(list)
+}
+
+/// Key and counter of one element.
+fn counted(element: Attributes<'_>) -> Option<(Vec<u8>, Counter)> {
+    let key = Attributes::of(element.get(1)?).get(1)?.to_vec();
+    let data = Attributes::of(Attributes::of(element.get(7)?).get(2)?);
+    let number = |kind| data.get(kind).and_then(|bytes| bytes.first_chunk()).map(|bytes| u64::from_be_bytes(*bytes));
+    Some((key, Counter { bytes: number(1)?, packets: number(2)? }))
+}
