@@ -47,6 +47,12 @@ impl Inotify {
         inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).call(|| "inotify_init1()").map(Self)
     }
 
+    /// The queue's descriptor.
+    #[must_use]
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.0
+    }
+
     /// Watches the entries of a directory; one that is watched already keeps its number.
     ///
     /// # Errors
