@@ -62,6 +62,16 @@ pub fn datagram_to(peer: SocketAddr) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// The address of ours that a datagram to `peer` would come from now; none is sent.
+///
+/// # Errors
+/// socket(2)'s, connect(2)'s: `ENETUNREACH`, `EADDRNOTAVAIL`.
+pub fn source_to(peer: SocketAddr) -> Result<SocketAddr> {
+    let fd = datagram_to(peer)?;
+    let name = rustix::net::getsockname(&fd).call(|| "getsockname()")?;
+    name.try_into().map_err(|errno| Error::new("getsockname()", errno))
+}
+
 /// A TCP socket that listens at an address of this host.
 ///
 /// # Errors
@@ -234,6 +244,7 @@ mod tests {
         assert!(crate::event::is_writable(&client));
         let (_, peer) = accept(&server).unwrap().unwrap();
         assert_eq!(peer, local(&client));
+        assert_eq!(source_to(peer).unwrap().ip(), peer.ip());
     }
 
     #[test]

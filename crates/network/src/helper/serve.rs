@@ -315,7 +315,7 @@ impl Loop {
             if !advert::is_solicitation(message, *from.ip()) {
                 continue;
             }
-            if from.ip().is_unspecified() {
+            if from.ip().is_unspecified() || !self.is_on_link() {
                 self.advertise_ms = self.advertise_ms.min(self.advertised_ms + ADVERTISE_LEAST_MS);
             } else if let Some(answer) = advert::advertisement(&self.store.config) {
                 inet::send(socket, &answer, self.on_link(*from.ip(), 0)).ok();
@@ -323,19 +323,25 @@ impl Loop {
         }
     }
 
+    /// Has the bridge its address on the link? While the kernel looks for duplicates of it, another one would be taken, and
+    /// hosts believe no router that is not of the link.
+    fn is_on_link(&self) -> bool {
+        let source = inet::source_to(self.on_link(advert::HOSTS, dhcp6::SERVER_PORT));
+        source.is_ok_and(|source| matches!(source.ip(), IpAddr::V6(own) if own.is_unicast_link_local()))
+    }
+
     /// Tells all hosts when it is time to.
     fn advertise(&mut self) {
         let Some(socket) = self.sockets.routers.as_ref().filter(|_| self.now_ms >= self.advertise_ms) else { return };
         let Some(message) = advert::advertisement(&self.store.config) else { return };
-        let sent = inet::send(socket, &message, self.on_link(advert::HOSTS, 0));
+        let sent = self.is_on_link() && inet::send(socket, &message, self.on_link(advert::HOSTS, 0)).is_ok();
         let random = u64::from(u16::from_ne_bytes(time::random())) * ADVERTISE_MORE_MS / u64::from(u16::MAX);
         let pause = match sent {
-            // The bridge has no address on the link yet.
-            Err(_) => ADVERTISE_LEAST_MS * 2,
-            Ok(()) if self.advertised < FIRST => ADVERTISE_FIRST_MS,
-            Ok(()) => ADVERTISE_MS + random,
+            false => ADVERTISE_LEAST_MS,
+            true if self.advertised < FIRST => ADVERTISE_FIRST_MS,
+            true => ADVERTISE_MS + random,
         };
-        self.advertised += u32::from(sent.is_ok());
+        self.advertised += u32::from(sent);
         self.advertised_ms = self.now_ms;
         self.advertise_ms = self.now_ms + pause;
     }
