@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ethernet addresses.
+//! Ethernet addresses: read, written, and what IPv6 makes of them.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -87,3 +87,53 @@ fn option(message: &mut Vec<u8>, kind: u8, value: &[u8]) {
     message.extend(value);
     message.resize(end, 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::*;
+
+    /// The options of an advertisement: type and value.
+    fn options(message: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let (mut rest, mut all) = (&message[16..], Vec::new());
+        while let [kind, units, ..] = *rest {
+            let (one, next) = rest.split_at(usize::from(units) * 8);
+            all.push((kind, one[2..].to_vec()));
+            rest = next;
+        }
+        all
+    }
+
+    #[test]
+    fn the_prefix_and_the_way_out() {
+        let mut config = config();
+        let message = advertisement(&config).unwrap();
+        assert_eq!(message[..8], [134, 0, 0, 0, 64, 0xc0, 7, 8]);
+        let all = options(&message);
+        assert_eq!(all.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [PREFIX, MTU, RDNSS, DNSSL]);
+        assert_eq!(all[0].1[..2], [64, 0xc0]);
+        assert_eq!(all[0].1[14..], "fd09::".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(all[1].1[2..], [0, 0, 5, 220]);
+        assert_eq!(all[2].1[6..], "fd09::1".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(&all[3].1[6..13], b"\x05cella\0");
+        config.internal = true;
+        (config.domain, config.mtu, config.dns) = ("not..a.domain".into(), 9, false);
+        config.gateway6 = config.gateway6.map(|(gateway, _)| (gateway, 80));
+        let message = advertisement(&config).unwrap();
+        assert_eq!(message[6..8], [0, 0], "no router");
+        let all = options(&message);
+        assert_eq!((all.len(), all[0].1[1]), (1, ON_LINK), "no device makes addresses below this prefix");
+        config.gateway6 = None;
+        assert_eq!(advertisement(&config), None);
+    }
+
+    #[test]
+    fn questions_for_routers() {
+        let good = [133, 0, 0, 0, 0, 0, 0, 0];
+        assert!(is_solicitation(&good, Ipv6Addr::UNSPECIFIED));
+        assert!(is_solicitation(&good, "fe80::1".parse().unwrap()));
+        assert!(!is_solicitation(&good, "fd09::2".parse().unwrap()));
+        assert!(!is_solicitation(&good[..7], Ipv6Addr::UNSPECIFIED));
+        assert!(!is_solicitation(&[134, 0, 0, 0, 0, 0, 0, 0], Ipv6Addr::UNSPECIFIED));
+    }
+}

@@ -182,3 +182,160 @@ fn settings((gateway, length): (Ipv4Addr, u8), config: &Config, put: &mut dyn Fn
         put(MTU, &mtu.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{config, mac, names};
+    use super::*;
+    use proptest::prelude::*;
+
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+
+    fn packet(device: u8, current: Ipv4Addr, options: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0; FIXED];
+        bytes[..3].copy_from_slice(&[REQUEST, 1, 6]);
+        bytes[4..8].copy_from_slice(&[1, 2, 3, 4]);
+        bytes[10] = 0x80;
+        bytes[12..16].copy_from_slice(&current.octets());
+        bytes[28..34].copy_from_slice(&mac(device).0);
+        bytes[50] = b'x';
+        bytes.extend(COOKIE);
+        for (kind, value) in options {
+            bytes.extend([PAD, *kind, u8::try_from(value.len()).unwrap()]);
+            bytes.extend(*value);
+        }
+        bytes.push(END);
+        bytes
+    }
+
+    /// Type, given address, destination; and the packet.
+    fn ask(bytes: &[u8], config: &Config) -> Option<(u8, Ipv4Addr, Ipv4Addr, Vec<u8>)> {
+        let (reply, to) = answer(bytes, config, &names())?;
+        assert_eq!(
+            (&reply[..3], &reply[4..8], reply[10], to.port()),
+            (&[REPLY, 1, 6][..], &[1, 2, 3, 4][..], 0x80, 68)
+        );
+        assert!(reply.len() >= LEAST && reply[44..FIXED].iter().all(|byte| *byte == 0));
+        let mut again = reply.clone();
+        again[0] = REQUEST;
+        let parsed = Packet::parse(&again).unwrap();
+        assert_eq!(parsed.option_address(SERVER), Some(GATEWAY));
+        Some((parsed.option(TYPE).unwrap()[0], parsed.address(16), *to.ip(), again))
+    }
+
+    fn kind(options: &[(u8, &[u8])], current: Ipv4Addr) -> Option<u8> {
+        ask(&packet(2, current, options), &config()).map(|(kind, ..)| kind)
+    }
+
+    #[test]
+    fn a_known_device_is_offered_its_address() {
+        let wants = packet(
+            2,
+            Ipv4Addr::UNSPECIFIED,
+            &[(TYPE, &[DISCOVER]), (ADDRESS, &[10, 9, 0, 77]), (12, b"\xff"), (CLIENT, b"\x01me")],
+        );
+        let (kind, given, to, bytes) = ask(&wants, &config()).unwrap();
+        assert_eq!((kind, given, to), (OFFER, OWN, Ipv4Addr::BROADCAST));
+        let reply = Packet::parse(&bytes).unwrap();
+        for (option, value) in [
+            (MASK, &[255, 255, 0, 0][..]),
+            (BROADCAST, &[10, 9, 255, 255]),
+            (ROUTER, &[10, 9, 0, 1]),
+            (SERVERS, &[10, 9, 0, 1]),
+            (DOMAIN, b"cella"),
+            (MTU, &[5, 220]),
+            (SECONDS, &LEASE.to_be_bytes()),
+            (CLIENT, b"\x01me"),
+        ] {
+            assert_eq!(reply.option(option), Some(value), "{option}");
+        }
+        let mut config = config();
+        config.internal = true;
+        config.servers = vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        let (.., bytes) = ask(&wants, &config).unwrap();
+        let reply = Packet::parse(&bytes).unwrap();
+        assert_eq!((reply.option(ROUTER), reply.option(SERVERS)), (None, Some(&[192, 0, 2, 1, 192, 0, 2, 2][..])));
+    }
+
+    #[test]
+    fn an_unknown_device_hears_nothing() {
+        for device in [1, 4, 66, 99] {
+            let bytes = packet(device, Ipv4Addr::UNSPECIFIED, &[(TYPE, &[DISCOVER])]);
+            assert_eq!(answer(&bytes, &config(), &names()), None, "{device}");
+        }
+    }
+
+    #[test]
+    fn requests_of_each_state() {
+        let none = Ipv4Addr::UNSPECIFIED;
+        let (own, other, server) = (OWN.octets(), [10, 9, 0, 9], GATEWAY.octets());
+        // SELECTING: the offer is ours, or it is another server's.
+        assert_eq!(kind(&[(TYPE, &[WANT]), (SERVER, &server), (ADDRESS, &own)], none), Some(ACK));
+        assert_eq!(kind(&[(TYPE, &[WANT]), (SERVER, &server), (ADDRESS, &other)], none), Some(NAK));
+        assert_eq!(kind(&[(TYPE, &[WANT]), (SERVER, &other), (ADDRESS, &own)], none), None);
+        // INIT-REBOOT.
+        assert_eq!(kind(&[(TYPE, &[WANT]), (ADDRESS, &own)], none), Some(ACK));
+        assert_eq!(kind(&[(TYPE, &[WANT]), (ADDRESS, &other)], none), Some(NAK));
+        // RENEWING, REBINDING.
+        assert_eq!(kind(&[(TYPE, &[WANT])], OWN), Some(ACK));
+        assert_eq!(kind(&[(TYPE, &[WANT])], Ipv4Addr::from(other)), Some(NAK));
+        let (_, given, to, _) = ask(&packet(2, OWN, &[(TYPE, &[WANT])]), &config()).unwrap();
+        assert_eq!((given, to), (OWN, OWN));
+        let (_, given, to, bytes) = ask(&packet(2, none, &[(TYPE, &[WANT]), (ADDRESS, &other)]), &config()).unwrap();
+        assert_eq!((given, to), (none, Ipv4Addr::BROADCAST));
+        assert_eq!(Packet::parse(&bytes).unwrap().option(MASK), None, "a refusal has no settings");
+    }
+
+    #[test]
+    fn information_is_given_without_an_address() {
+        let (kind_, given, to, bytes) = ask(&packet(2, OWN, &[(TYPE, &[INFORM])]), &config()).unwrap();
+        assert_eq!((kind_, given, to), (ACK, Ipv4Addr::UNSPECIFIED, OWN));
+        assert_eq!(Packet::parse(&bytes).unwrap().option(SECONDS), None);
+        assert_eq!(kind(&[(TYPE, &[INFORM])], Ipv4Addr::new(192, 0, 2, 1)), None);
+        for silent in [4, 7, 0, 2, 5] {
+            assert_eq!(kind(&[(TYPE, &[silent])], OWN), None, "{silent}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request() {
+        let good = packet(2, Ipv4Addr::UNSPECIFIED, &[(TYPE, &[DISCOVER])]);
+        for length in 0..good.len() - 1 {
+            assert_eq!(answer(&good[..length], &config(), &names()), None, "{length}");
+        }
+        for at in [0, 1, 2, 24, FIXED, FIXED + 3] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 0x40;
+            assert_eq!(
+                answer(&bytes, &config(), &names()),
+                None,
+                "at {at}: a reply, other hardware, a relay, no cookie"
+            );
+        }
+        let mut config = config();
+        config.gateway4 = None;
+        assert_eq!(answer(&good, &config, &names()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(answer(&bytes, &config(), &names()).is_none_or(|(reply, _)| reply.len() < 1000));
+        }
+
+        #[test]
+        fn only_the_endpoints_address_is_given(options in proptest::collection::vec(any::<u8>(), 0..100), current in any::<u32>()) {
+            let mut bytes = packet(2, current.into(), &[]);
+            bytes.truncate(FIXED + 4);
+            bytes.extend(options);
+            for kind in [DISCOVER, WANT, INFORM] {
+                let with = [&bytes[..], &[TYPE, 1, kind]].concat();
+                if let Some((reply, to)) = answer(&with, &config(), &names()) {
+                    prop_assert!([[0; 4], OWN.octets()].contains(&reply[16..20].try_into().unwrap()));
+                    prop_assert!([Ipv4Addr::BROADCAST, OWN].contains(to.ip()) && reply.len() < 1000);
+                }
+            }
+        }
+    }
+}

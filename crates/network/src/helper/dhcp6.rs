@@ -231,3 +231,127 @@ fn server(gateway: Ipv6Addr) -> [u8; 18] {
     identifier[2..].copy_from_slice(&gateway.octets());
     identifier
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{config, mac, names};
+    use super::*;
+    use proptest::prelude::*;
+
+    const ASSOCIATION: &[u8] = &[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn own() -> Ipv6Addr {
+        mac(2).eui64("fd09::".parse().unwrap())
+    }
+
+    fn identifier(device: u8) -> Vec<u8> {
+        [&[0, 3, 0, 1][..], &mac(device).0].concat()
+    }
+
+    fn message(kind: u8, options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![kind, 1, 2, 3];
+        for (kind, value) in options {
+            put(&mut bytes, *kind, value);
+        }
+        bytes
+    }
+
+    fn ask(bytes: &[u8], device: u8) -> Option<Vec<u8>> {
+        answer(bytes, mac(device).link_local(), &config(), &names())
+    }
+
+    fn association_with(address: Ipv6Addr) -> Vec<u8> {
+        let mut value = ASSOCIATION.to_vec();
+        put(&mut value, IA_ADDRESS, &lease(address, 1, 2));
+        value
+    }
+
+    /// The addresses that a reply gives, and for how long.
+    fn given(reply: &[u8]) -> Vec<(Ipv6Addr, u32)> {
+        let all = Options(&reply[4..]).all(IA_NA).flat_map(|one| Options(&one[12..]).all(IA_ADDRESS));
+        all.map(|one| (address(one).unwrap(), u32::from_be_bytes(one[20..24].try_into().unwrap()))).collect()
+    }
+
+    #[test]
+    fn a_known_device_is_told_its_address() {
+        let client = identifier(2);
+        let reply = ask(&message(SOLICIT, &[(CLIENT_ID, &client), (IA_NA, ASSOCIATION)]), 2).unwrap();
+        assert_eq!(reply[..4], [ADVERTISE, 1, 2, 3]);
+        assert_eq!(given(&reply), [(own(), VALID)]);
+        let options = Options(&reply[4..]);
+        assert_eq!(options.get(CLIENT_ID), Some(&client[..]));
+        assert_eq!(options.get(SERVERS), Some(&"fd09::1".parse::<Ipv6Addr>().unwrap().octets()[..]));
+        assert_eq!(options.get(DOMAINS), Some(&b"\x05cella\0"[..]));
+        assert_eq!(options.get(IA_NA).unwrap()[..4], ASSOCIATION[..4]);
+        let server = options.get(SERVER_ID).unwrap();
+        for kind in [REQUEST, RENEW] {
+            let reply =
+                ask(&message(kind, &[(CLIENT_ID, &client), (SERVER_ID, server), (IA_NA, ASSOCIATION)]), 2).unwrap();
+            assert_eq!((reply[0], given(&reply)), (REPLY, vec![(own(), VALID)]), "{kind}");
+            assert_eq!(
+                ask(&message(kind, &[(CLIENT_ID, &client), (SERVER_ID, b"other"), (IA_NA, ASSOCIATION)]), 2),
+                None
+            );
+            assert_eq!(ask(&message(kind, &[(CLIENT_ID, &client), (IA_NA, ASSOCIATION)]), 2), None);
+        }
+        let rapid = ask(&message(SOLICIT, &[(CLIENT_ID, &client), (RAPID, &[]), (IA_NA, ASSOCIATION)]), 2).unwrap();
+        assert_eq!((rapid[0], Options(&rapid[4..]).get(RAPID)), (REPLY, Some(&[][..])));
+    }
+
+    #[test]
+    fn the_link_is_believed_before_the_client() {
+        let ask = |from: Ipv6Addr, identifier: &[u8]| {
+            let bytes = message(SOLICIT, &[(CLIENT_ID, identifier), (IA_NA, ASSOCIATION)]);
+            answer(&bytes, from, &config(), &names()).map(|reply| given(&reply))
+        };
+        let private = "fe80::1234:5678".parse().unwrap();
+        assert_eq!(ask(mac(2).link_local(), &identifier(3)), Some(vec![(own(), VALID)]));
+        assert_eq!(ask(private, &identifier(2)), Some(vec![(own(), VALID)]));
+        assert_eq!(ask(private, &[&[0, 1, 0, 1, 9, 9, 9, 9][..], &mac(2).0].concat()), Some(vec![(own(), VALID)]));
+        assert_eq!(ask(private, b"\0\x02something"), None);
+        assert_eq!(ask(mac(99).link_local(), &identifier(98)), None);
+        assert_eq!(ask(own(), &identifier(2)), None, "not of the link");
+        assert_eq!(ask(mac(3).link_local(), &identifier(3)), Some(vec![]), "it has no IPv6 address");
+    }
+
+    #[test]
+    fn other_addresses_are_taken_away() {
+        let other = "fd09::bad".parse().unwrap();
+        let bytes = message(REBIND, &[(CLIENT_ID, &identifier(2)), (IA_NA, &association_with(other))]);
+        assert_eq!(given(&ask(&bytes, 2).unwrap()), [(own(), VALID), (other, 0)]);
+        let status = |kind, address: Ipv6Addr| {
+            let bytes = message(kind, &[(CLIENT_ID, &identifier(2)), (IA_NA, &association_with(address))]);
+            Some(Options(&ask(&bytes, 2)?[4..]).get(STATUS)?.to_vec())
+        };
+        assert_eq!(status(CONFIRM, other), Some(vec![0, 0]));
+        assert_eq!(status(CONFIRM, "fd0a::1".parse().unwrap()), Some(vec![0, 4]));
+        assert_eq!(ask(&message(CONFIRM, &[(CLIENT_ID, &identifier(2)), (IA_NA, ASSOCIATION)]), 2), None);
+    }
+
+    #[test]
+    fn information_needs_no_name() {
+        let reply = ask(&message(INFORMATION, &[]), 2).unwrap();
+        assert!(reply[0] == REPLY && Options(&reply[4..]).get(SERVERS).is_some() && given(&reply).is_empty());
+        for wrong in
+            [&b""[..], &[SOLICIT], &[SOLICIT, 1, 2, 3], &[0; 40], &message(REPLY, &[(CLIENT_ID, &identifier(2))])]
+        {
+            assert_eq!(ask(wrong, 2), None, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_endpoints_address_is_given(kind in 0..14_u8, rest in proptest::collection::vec(any::<u8>(), 0..200), inner in any::<u128>()) {
+            let mut bytes = message(kind, &[(CLIENT_ID, &identifier(2)), (IA_NA, &association_with(inner.into()))]);
+            bytes.extend(rest);
+            if let Some(reply) = ask(&bytes, 2) {
+                prop_assert!(given(&reply).iter().all(|(address, valid)| *address == own() || *valid == 0) && reply.len() < 2000);
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            ask(&bytes, 2);
+        }
+    }
+}

@@ -220,12 +220,14 @@ pub(super) fn bare(query: &[u8], code: u16) -> Option<Vec<u8>> {
     Some([&id[..], &flags.to_be_bytes(), &[0; 8]].concat())
 }
 
-/// Is this what was asked for? Same id, an answer, and the same question; letters may have changed their size.
+/// Is this what was asked for? Same id, an answer, and the same question; letters may have changed their size. Old servers
+/// tell what they do not understand (EDNS) without the question.
 pub(super) fn answers(query: &[u8], answer: &[u8]) -> bool {
     let is_answer = word(answer, 2).is_some_and(|flags| flags & RESPONSE != 0 && flags & OPCODE == 0);
     let same_id = query.first_chunk::<2>().is_some_and(|id| answer.starts_with(id));
     let same = |one: &[u8]| question(query).is_some_and(|asked| asked.eq_ignore_ascii_case(one));
-    is_answer && same_id && question(answer).is_some_and(same)
+    let is_complaint = answer.len() == HEADER && word(answer, 4) == Some(0) && code(answer) != NO_ERROR;
+    is_answer && same_id && (is_complaint || question(answer).is_some_and(same))
 }
 
 /// The answer's error code.
@@ -244,4 +246,51 @@ pub(super) fn relay(mut answer: Vec<u8>, id: [u8; 2], limit: usize) -> Vec<u8> {
     }
     answer.splice(0..2, id);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03Web\x07example\0\0\x01\0\x01";
+
+    fn answer() -> Vec<u8> {
+        let query = parse(QUERY).unwrap();
+        let mut reply = Reply::new(&query, NO_ERROR, 0, 512);
+        reply.address(60, "192.0.2.1".parse().unwrap());
+        reply.finish()
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_an_answer() {
+        let good = answer();
+        assert!(answers(QUERY, &good));
+        assert!(answers(&QUERY.to_ascii_uppercase(), &good), "letters may change their size");
+        for at in [0, 1, 2, 5, 13, 17, 26] {
+            let mut wrong = good.clone();
+            wrong[at] ^= 0x81;
+            assert!(!answers(QUERY, &wrong), "at {at}");
+        }
+        assert!(!answers(QUERY, QUERY) && !answers(QUERY, &good[..20]));
+        assert!(answers(QUERY, &bare(QUERY, FORMAT_ERROR).unwrap()));
+        assert!(!answers(QUERY, &bare(QUERY, NO_ERROR).unwrap()));
+    }
+
+    #[test]
+    fn a_foreign_answer_is_cut_to_what_its_client_takes() {
+        let whole = relay(answer(), [9, 9], 512);
+        assert_eq!((&whole[..2], whole.len()), (&[9, 9][..], answer().len()));
+        let cut = relay(answer(), [9, 9], 40);
+        assert_eq!((question(&cut), cut[2] & 2, &cut[6..12]), (question(QUERY), 2, &[0; 6][..]));
+        assert_eq!(cut.len(), QUERY.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_can_be_cut(bytes in proptest::collection::vec(any::<u8>(), 12..200), limit in 12..200_usize) {
+            let limit = limit.max(HEADER + question(&bytes).map_or(0, <[u8]>::len));
+            prop_assert!(relay(bytes, [1, 2], limit).len() <= limit);
+        }
+    }
 }

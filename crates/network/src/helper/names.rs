@@ -87,10 +87,9 @@ impl Names {
         for (network, endpoint) in all.iter().filter(|(network, _)| known.contains(network)) {
             let next = order.len() + 1;
             let network = if *network == config.network { 0 } else { *order.entry(*network).or_insert(next) };
-            if let Some(list) = numbers.get(endpoint.container.as_str()).and_then(|n| names.networks.get_mut(*n)) {
-                if !list.contains(&network) {
-                    list.push(network);
-                }
+            let list = numbers.get(endpoint.container.as_str()).and_then(|number| names.networks.get_mut(*number));
+            if let Some(list) = list.filter(|list| !list.contains(&network)) {
+                list.push(network);
             }
             names.add_names(network, endpoint);
         }

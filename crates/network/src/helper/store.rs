@@ -54,6 +54,7 @@ impl Store {
     /// The files below `base`, which are read by the first [`Store::refresh`].
     pub(super) fn new(config: Config, inotify: Inotify, base: PathBuf) -> Self {
         let (places, endpoints, names) = (HashMap::new(), BTreeMap::new(), Names::default());
+        let config = without_itself(config);
         Self { base, inotify, places, endpoints, config, names, is_told: true }
     }
 
@@ -61,7 +62,18 @@ impl Store {
     pub(super) fn read_all(&mut self) -> Result<()> {
         let networks = self.inotify.watch(&self.base)?;
         self.places.insert(networks, Place::Networks);
-        self.endpoints.clear();
+        let before = std::mem::take(&mut self.endpoints);
+        if let Err(error) = self.read_networks() {
+            // Old names are better than some of the new ones.
+            self.endpoints = before;
+            return Err(error);
+        }
+        self.read_config()?;
+        self.rebuild();
+        Ok(())
+    }
+
+    fn read_networks(&mut self) -> Result<()> {
         for network in kernel::file::names(&self.base)?.into_iter().filter(|name| !name.starts_with('.')) {
             // It may be going at this moment, and then that is told; a file among the directories is none of ours.
             let foreign = network != self.config.network;
@@ -72,8 +84,6 @@ impl Store {
                 _ => Err(error),
             })?;
         }
-        self.read_config()?;
-        self.rebuild();
         Ok(())
     }
 
@@ -109,7 +119,8 @@ impl Store {
         match files::read::<Config>(&path) {
             Ok(new) => {
                 let Config { domain, internal, upstream, servers, mtu, .. } = new;
-                self.config = Config { domain, internal, upstream, servers, mtu, ..self.config.clone() };
+                let new = Config { domain, internal, upstream, servers, mtu, ..self.config.clone() };
+                self.config = without_itself(new);
             }
             Err(error) if error.is(Errno::NOENT) => self.is_told = false,
             // Somebody writes it by hand: what was told before holds.
@@ -160,4 +171,11 @@ impl Store {
         self.rebuild();
         Ok(())
     }
+}
+
+/// A helper that asks itself would never stop.
+fn without_itself(mut config: Config) -> Config {
+    let own = [config.gateway4.map(|(own, _)| own.into()), config.gateway6.map(|(own, _)| own.into())];
+    config.upstream.retain(|server| server.port() != config.port || !own.contains(&Some(server.ip())));
+    config
 }

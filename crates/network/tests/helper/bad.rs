@@ -113,6 +113,10 @@ fn one_client_cannot_starve_another() {
         assert!(python.wait().unwrap().success(), "{name}");
     }
     drop(quiet);
+    crate::link::run("ip link del br0");
+    let before = ticks(&link);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(ticks(&link) - before <= 5, "it works for nothing when the bridge is gone");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn five_hundred_endpoints() {
     }
     assert_eq!(web.dig("name499"), "10.98.1.243");
     println!("500 endpoints written and known after {} ms", start.elapsed().as_millis());
-    assert_eq!(web.dig("+ignore all").lines().count() >= 25, true);
+    assert!(web.dig("+ignore all").lines().count() >= 25, "what fits is told");
     assert_eq!(web.dig("+tcp all").lines().count(), 500);
     let times = web.run(
         "python3 -c \"\nimport socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.connect((\\\"10.99.0.1\\\",53))\nq=bytes.fromhex(\\\"00010100000100000000000007\\\")+b\\\"name250\\\"+bytes.fromhex(\\\"0000010001\\\")\nt=[]\nfor i in range(3000):\n  a=time.perf_counter();s.send(q);s.recv(512);t.append(time.perf_counter()-a)\nt.sort();print(int(t[1500]*1e6),int(t[2970]*1e6))\n\"",
