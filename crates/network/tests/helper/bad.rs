@@ -120,6 +120,27 @@ fn one_client_cannot_starve_another() {
 }
 
 #[test]
+fn a_flood_does_not_drown_the_others() {
+    if skipped("a_flood_does_not_drown_the_others") {
+        return;
+    }
+    let mut link = Link::new("flood");
+    link.serve();
+    let (good, bad) = (link.device(2, true), link.device(3, true));
+    link.tell(&good, &["web"]);
+    link.tell(&bad, &["bad"]);
+    let script = format!("{PRELUDE}\ns = udp()\nprint('go', flush=True)\nwhile True: s.send(query)\n");
+    let mut flood = bad.start(&["python3", "-c", &script]);
+    let mut flood = flood.stdout(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let took = slowest(&good);
+    println!("during a flood: {took:.2} ms; the helper worked {}0 ms in all", ticks(&link));
+    flood.kill().unwrap();
+    flood.wait().unwrap();
+    assert!(took < 1000.0, "{took} ms");
+}
+
+#[test]
 fn an_address_that_is_not_of_the_network_hears_nothing() {
     if skipped("an_address_that_is_not_of_the_network_hears_nothing") {
         return;

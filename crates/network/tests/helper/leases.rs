@@ -20,6 +20,11 @@ fn udhcpc(device: &Device) -> String {
 /// The device is up and has its address on the link.
 fn up(device: &Device) {
     device.run("ip link set lo up && ip link set eth0 up");
+    wait_for_link(device);
+}
+
+/// Nothing can be sent from an address that the kernel is not sure of yet.
+fn wait_for_link(device: &Device) {
     until("it has an address on the link", || {
         let text = device.run("ip -6 addr show dev eth0 scope link");
         text.contains("fe80") && !text.contains("tentative")
@@ -85,12 +90,12 @@ fn dhclient(device: &Device, words: &str) -> String {
     std::fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let show = |path: &Path| path.display().to_string();
+    // It goes to the background when it has its lease, and writes its number there.
+    let (lease_path, pid_path) = (show(&lease), show(&pid));
     let out = device.run(&format!(
-        "timeout 20 dhclient {words} -1 -v -cf /dev/null -lf {} -pf {} -sf {} eth0; kill $(cat {})",
-        show(&lease),
-        show(&pid),
-        show(&script),
-        show(&pid)
+        "timeout 20 dhclient {words} -1 -v -cf /dev/null -lf {lease_path} -pf {pid_path} -sf {} eth0; \
+         for n in 1 2 3 4 5 6 7 8 9; do test -s {pid_path} && break; sleep 0.1; done; kill $(cat {pid_path})",
+        show(&script)
     ));
     let text = std::fs::read_to_string(&lease).unwrap_or_default() + &out;
     for path in [&lease, &pid, &script] {
@@ -141,6 +146,7 @@ fn devices_make_the_endpoints_address_themselves() {
     web.run("sysctl -qw net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.eth0.autoconf=1 net.ipv6.conf.eth0.addr_gen_mode=0 && ip link set eth0 up");
     until("it has the address", || web.run("ip -6 addr show dev eth0 scope global").contains(&web.v6.to_string()));
     until("it has the route", || web.run("ip -6 route").contains("default via fe80::"));
+    wait_for_link(&web);
     let text = web.run("rdisc6 -1 eth0");
     for wanted in [
         "Stateful address conf.    :          Yes",

@@ -95,6 +95,9 @@ fn names_of_one_network() {
         assert!(other.dig_all(name).contains("status: NXDOMAIN"), "{name}");
     }
     assert_eq!(upstream.count(), 0, "nothing of this is anybody else's");
+    link.config.domain = "lan".into();
+    write_config(&link.directory, &link.config).unwrap();
+    assert_eq!(other.dig("web.lan"), "10.99.0.2", "what may change while it serves");
     remove_endpoint(&link.directory, &web.mac.to_string()).unwrap();
     assert!(other.dig_all("web").contains("status: NXDOMAIN"), "it is gone at once");
 }
@@ -105,6 +108,8 @@ fn other_names_come_from_upstream() {
         return;
     }
     let mut link = Link::new("upstream");
+    // Nobody is at the first, and the second is the helper itself.
+    link.config.upstream.splice(0..0, ["127.0.0.1:5301", "10.99.0.1:53"].map(|server| server.parse().unwrap()));
     link.serve();
     let upstream = Upstream::new(&link);
     let web = link.device(2, true);
