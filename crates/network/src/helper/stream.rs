@@ -166,3 +166,75 @@ impl Stream {
         Step::Wait
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    const QUERY_BYTES: &[u8] = b"\0\x05query";
+
+    fn peer(host: u8) -> SocketAddr {
+        ([10, 9, 0, host], 5000).into()
+    }
+
+    /// A connection of this client: its side, and what had to go for it.
+    fn connect(streams: &mut Streams, host: u8) -> (UnixStream, Option<u64>) {
+        let (client, server) = UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (client, streams.add(server.into(), peer(host), 0))
+    }
+
+    #[test]
+    fn a_query_in_pieces_is_answered_and_so_is_the_next() {
+        let mut streams = Streams::default();
+        let (mut client, _) = connect(&mut streams, 2);
+        for byte in &QUERY_BYTES[..6] {
+            assert_eq!(streams.go_on(1, 0), Step::Wait);
+            client.write_all(&[*byte]).unwrap();
+        }
+        client.write_all(&[&QUERY_BYTES[6..], QUERY_BYTES].concat()).unwrap();
+        for now in [0, 4000] {
+            assert_eq!(streams.go_on(1, now), Step::Query(peer(2).ip(), b"query".to_vec()));
+            assert_eq!(streams.watched().count(), 0, "one at a time");
+            streams.answer(1, Some(b"ok".to_vec()), now);
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"\0\x02ok");
+        }
+        streams.expire(8000);
+        assert_eq!(streams.next_ms(), Some(9000));
+        streams.expire(9000);
+        assert_eq!(streams.next_ms(), None);
+    }
+
+    #[test]
+    fn what_is_no_query_ends_the_connection() {
+        for wrong in [&b"\0\0"[..], b"\xff\xff", b"\x10\x01", b"\0\x05que", b""] {
+            let mut streams = Streams::default();
+            let (mut client, _) = connect(&mut streams, 2);
+            client.write_all(wrong).unwrap();
+            drop(client);
+            assert_eq!(streams.go_on(1, 0), Step::Gone, "{wrong:?}");
+            assert_eq!(streams.watched().count(), 0);
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_its_own_before_others() {
+        let mut streams = Streams::default();
+        let mut held = Vec::new();
+        let mut add = |streams: &mut Streams, host| {
+            let (client, gone) = connect(streams, host);
+            held.push(client);
+            gone
+        };
+        assert!((0..8).all(|_| add(&mut streams, 1).is_none()));
+        assert_eq!(add(&mut streams, 1), Some(1));
+        assert!((10..65).all(|host| add(&mut streams, host).is_none()));
+        assert_eq!(streams.watched().count(), 63);
+        assert_eq!((add(&mut streams, 65), add(&mut streams, 66)), (None, Some(2)));
+        assert_eq!(streams.watched().count(), 64);
+    }
+}
