@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the targets share: changes to JSON that leave it JSON, since bytes changed at random would hardly ever be.
+//! What the targets share: changes to JSON that leave it JSON, since bytes changed at random would hardly ever be; and a
+//! network.
+
+pub mod network;
 
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Map, Value, json};

@@ -228,22 +228,21 @@ pub fn remove_any(path: &Path) -> Result<()> {
 /// # Errors
 /// openat(2)'s, write(2)'s, fsync(2)'s or renameat(2)'s.
 pub fn write_atomic(directory: impl AsFd, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
-    replace(directory, name, bytes, durable, 0o600)
+    write_atomic_mode(directory, name, bytes, durable, 0o600)
 }
 
-/// The same, not durable, for a file that everybody may read.
+/// The same, for a file that others may read as `mode` says.
 ///
 /// # Errors
-/// Those of [`write_atomic`].
-pub fn write_public(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<()> {
-    replace(directory, name, bytes, false, 0o644)
-}
-
-fn replace(directory: impl AsFd, name: &str, bytes: &[u8], durable: bool, mode: u32) -> Result<()> {
+/// openat(2)'s, fchmod(2)'s, write(2)'s, fsync(2)'s or renameat(2)'s.
+pub fn write_atomic_mode(directory: impl AsFd, name: &str, bytes: &[u8], durable: bool, mode: u32) -> Result<()> {
     let temporary = format!(".{name}.new");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(&directory, temporary.as_str(), flags, Mode::from_raw_mode(mode))
         .call(|| format!("openat({temporary:?}, O_CREAT|O_TRUNC)"))?;
+    if mode != 0o600 {
+        crate::fs::set_mode(&file, mode)?;
+    }
     crate::event::write_all(&file, bytes)?;
     if durable {
         rustix::fs::fdatasync(&file).call(|| format!("fdatasync({temporary:?})"))?;

@@ -43,6 +43,12 @@ impl Lock {
         self.0
     }
 
+    /// The same, to look at.
+    #[must_use]
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.0
+    }
+
     /// Opens (and makes, 0600) the file at `path` and waits for its lock.
     ///
     /// # Errors

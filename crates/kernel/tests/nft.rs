@@ -33,7 +33,7 @@ fn can_run(test: &str) -> bool {
 
 /// Commits a batch in a network namespace of its own; what is listed then.
 fn listed(batch: Batch) -> (String, Socket) {
-    let space = kernel::namespace::new_network().unwrap();
+    let space = kernel::namespace::new_network().unwrap().namespace;
     let mut socket = Socket::open_in(&space, netlink::Family::Netfilter).unwrap();
     batch.commit(&mut socket).unwrap();
     let path = format!("--net=/proc/{}/fd/{}", std::process::id(), space.as_raw_fd());

@@ -114,6 +114,7 @@ impl Networks {
             let subnet = network.as_ref().and_then(|network| if v6 { network.v6() } else { network.v4() });
             subnet.map_or(0, |subnet| subnet.net.prefix_len())
         };
+        let (v4_length, v6_length) = (length(false), length(true));
         Ok(Attachment {
             index,
             mtu: nic.mtu.or(network.as_ref().and_then(|network| network.mtu)),
@@ -124,8 +125,8 @@ impl Networks {
             place,
             interface,
             mac,
-            v4: lease.and_then(|lease| lease.v4).map(|ip| (ip, length(false))),
-            v6: lease.and_then(|lease| lease.v6).map(|ip| (ip, length(true))),
+            v4: lease.and_then(|lease| lease.v4).map(|ip| (ip, v4_length)),
+            v6: lease.and_then(|lease| lease.v6).map(|ip| (ip, v6_length)),
         })
     }
 }

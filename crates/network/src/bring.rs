@@ -25,9 +25,6 @@ const CONFIG: &str = "helper.json";
 /// Held by the helper as long as it lives.
 const HELPER_LOCK: &str = "helper.lock";
 
-/// What a tunnel takes of each packet: outer Ethernet, IP, UDP and its own header.
-const TUNNEL: u32 = 50;
-
 impl Networks {
     pub(crate) fn is_up(&self, network: &Network) -> bool {
         self.run_of(network.name.as_str()).join(CONFIG).exists()
@@ -129,7 +126,7 @@ impl Networks {
                 if let Ok(null) = null {
                     (0..3).try_for_each(|number| process::place(&null, number)).ok();
                 }
-                let ended = helper.serve(&lock);
+                let ended = helper.serve(Some(&lock));
                 process::exit_now(i32::from(ended.is_err()))
             }
         }
@@ -209,16 +206,11 @@ fn tunnel(host: &mut Socket, network: &Network, bridge: u32, vxlan: &Vxlan) -> R
     }
     let index = crate::device::index_of(host, &name)?;
     for remote in &vxlan.remotes {
-        let forward = neighbour::Forward::new(index, neighbour::EVERYONE, *remote);
+        let forward = neighbour::Forward::new(index, neighbour::EVERYONE, Some(*remote));
         neighbour::add_forward(host, &forward).or_else(exists)?;
     }
     let change = Change { up: Some(true), master: Some(Master::Of(bridge)), ..Change::default() };
     Ok(link::set(host, index, &change)?)
-}
-
-/// The size of packets of a network on a tunnel, unless another is asked for.
-pub(crate) fn tunnel_mtu() -> u32 {
-    1500 - TUNNEL
 }
 
 fn config(network: &Network) -> Config {

@@ -14,6 +14,9 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::place::{self, Networks};
 use crate::subnet;
 
+/// What a tunnel takes of each packet: outer Ethernet, IP, UDP and its own header.
+const TUNNEL: u32 = 50;
+
 /// What is asked of a new network; what is not said is settled when it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -188,6 +191,7 @@ impl Networks {
             spec::network::check_domain(domain)?;
         }
         let device = self.device_of(&request, &mut socket)?;
+        let tunnel = matches!(request.driver, Driver::Bridge { vxlan: Some(_), .. });
         let subnets = self.subnets_of(&request, &mut socket, managed || routed)?;
         Ok(Network {
             version: Network::VERSION,
@@ -203,7 +207,7 @@ impl Networks {
             internal: request.internal,
             isolated: request.isolated,
             servers: request.servers,
-            mtu: request.mtu,
+            mtu: request.mtu.or(tunnel.then_some(1500 - TUNNEL)),
             limits: request.limits,
             labels: request.labels,
         })

@@ -87,7 +87,7 @@ pub(crate) fn write<T: Serialize>(directory: &Path, name: &str, value: &T, durab
 /// Writes a document that the helper, which is nobody, reads.
 pub(crate) fn publish<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::new(Kind::Own, error.to_string()))?;
-    Ok(kernel::file::write_public(kernel::root::open_directory_path(directory)?, name, &text)?)
+    Ok(kernel::file::write_atomic_mode(kernel::root::open_directory_path(directory)?, name, &text, false, 0o644)?)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn shape(host: &mut Socket, device: u32, rate: Rate) -> Result<()> {
         let queue = Queue { device, place: Place::Root, major: Some(MAJOR), discipline };
         traffic::put_queue(host, How::Replace, &queue)?;
     }
-    traffic::put_class(host, How::Replace, device, Place::Root, root, &class(rate))?;
+    traffic::put_class(host, How::Replace, device, Handle::new(MAJOR, 0), root, &class(rate))?;
     let queue = Queue { device, place: Place::Class(root), major: Some(LEAF), discipline: leaf(rate) };
     Ok(traffic::put_queue(host, How::Replace, &queue)?)
 }

@@ -44,7 +44,7 @@ pub(crate) struct Space(pub(crate) OwnedFd);
 
 impl Space {
     pub(crate) fn new() -> Self {
-        let space = Self(kernel::namespace::new_network().unwrap());
+        let space = Self(kernel::namespace::new_network().unwrap().namespace);
         space.ip("link set lo up");
         space
     }
@@ -80,7 +80,7 @@ impl Space {
     }
 
     pub(crate) fn firewall(&self) -> Firewall {
-        Firewall::open_in(&self.0).unwrap()
+        Firewall::open_in(&self.0, "cella").unwrap()
     }
 
     /// A python3 program; what it printed.
@@ -155,6 +155,7 @@ pub(crate) fn port(device: &str, bridge: Option<&str>, n: u8, addresses: &[&str]
         mac: mac(n),
         v4: v4.collect(),
         v6: v6.collect(),
+        any_address: false,
         isolated: false,
     }
 }
