@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use clap::ArgMatches;
 use engine::{Doing, Error, Kind, Result, Terminal};
-use spec::definition::{Definition, Filter, Limits, Namespaces, Restart, Security, parse_time_offset};
+use spec::definition::{Definition, Dns, Filter, Limits, Namespaces, Network, Restart, Security, parse_time_offset};
 use spec::mount::Mount;
+use spec::network::{Attach, Nic, Publish, Rate};
 use spec::reference::Reference;
 use spec::signal::Signal;
 use spec::size::{check_cpu_list, parse_bytes, parse_cpus};
@@ -31,7 +32,7 @@ where
     text(matches, name).map(|text| text.parse()).transpose().map_err(Error::from)
 }
 
-fn parsed_list<T>(matches: &ArgMatches, name: &str) -> Result<Vec<T>>
+pub(crate) fn parsed_list<T>(matches: &ArgMatches, name: &str) -> Result<Vec<T>>
 where
     T: FromStr,
     Error: From<T::Err>,
@@ -60,7 +61,7 @@ pub(crate) fn seconds(matches: &ArgMatches, name: &str) -> Result<Option<u64>> {
 }
 
 /// `KEY=VALUE`, or `KEY` alone.
-fn pairs(matches: &ArgMatches, name: &'static str) -> Result<BTreeMap<String, String>> {
+pub(crate) fn pairs(matches: &ArgMatches, name: &'static str) -> Result<BTreeMap<String, String>> {
     let pair = |text: String| {
         let (key, value) = text.split_once('=').unwrap_or((&text, ""));
         if key.is_empty() {
@@ -105,6 +106,7 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
     definition.stop_timeout_ms = seconds(matches, "stop-timeout")?;
     definition.restart = parsed(matches, "restart")?.unwrap_or_default();
     definition.namespaces = namespaces(matches)?;
+    network(matches, &mut definition)?;
     for offset in texts(matches, "time-offset") {
         let (clock, nanoseconds) = parse_time_offset(&offset)?;
         definition.time_offsets.insert(clock, nanoseconds);
@@ -270,9 +272,120 @@ fn namespaces(matches: &ArgMatches) -> Result<Namespaces> {
         pid: parsed(matches, "pid")?.unwrap_or_default(),
         ipc: parsed(matches, "ipc")?.unwrap_or_default(),
         uts: parsed(matches, "uts")?.unwrap_or_default(),
-        network: parsed(matches, "network")?.unwrap_or_default(),
+        network: Network::default(),
         cgroup: parsed(matches, "cgroupns")?.unwrap_or_default(),
     })
+}
+
+/// Networks, ports and names.
+fn network(matches: &ArgMatches, definition: &mut Definition) -> Result<()> {
+    let words = texts(matches, "network");
+    for word in &words {
+        let mode = word.split_once(':').map_or(word.as_str(), |(mode, _)| mode);
+        match (mode, word.as_str()) {
+            ("none" | "host" | "container" | "ns", _) | (_, "private") => {
+                if words.len() > 1 {
+                    let message = format!("--network {word} can not be used with another --network");
+                    return Err(Error::new(Kind::Invalid, message));
+                }
+                definition.namespaces.network = word.parse()?;
+            }
+            // Docker's words for the default network.
+            (_, "bridge" | "default") => definition.nics.push(Nic::on(Attach::Network(None))),
+            _ => definition.nics.push(word.parse()?),
+        }
+    }
+    let mut first = Nic::on(Attach::Network(None));
+    nic_options(matches, &mut first)?;
+    first.aliases = texts(matches, "network-alias");
+    for alias in &first.aliases {
+        spec::network::check_domain(alias)?;
+    }
+    merge(&mut definition.nics, first)?;
+    for text in texts(matches, "publish") {
+        definition.ports.extend(Publish::parse(&text)?);
+    }
+    definition.publish_all = matches.get_flag("publish-all");
+    definition.bandwidth = bandwidth(matches)?;
+    definition.dns = Dns {
+        servers: addresses(&texts(matches, "dns"))?,
+        search: texts(matches, "dns-search"),
+        options: texts(matches, "dns-option"),
+    };
+    for text in texts(matches, "add-host") {
+        let pair = text.split_once(':').or_else(|| text.split_once('='));
+        let pair =
+            pair.and_then(|(name, address)| Some((name.to_owned(), address.trim_matches(['[', ']']).parse().ok()?)));
+        definition.hosts.push(pair.ok_or_else(|| refuse("host", &text, "write NAME:ADDRESS"))?);
+    }
+    Ok(())
+}
+
+/// What is said of the first device by flags of their own, as docker has them.
+fn merge(nics: &mut Vec<Nic>, said: Nic) -> Result<()> {
+    if said == Nic::on(Attach::Network(None)) {
+        return Ok(());
+    }
+    if nics.is_empty() {
+        nics.push(said);
+        return Ok(());
+    }
+    let Some(first) = nics.first_mut() else { return Ok(()) };
+    let twice = (first.ip.is_some() && said.ip.is_some())
+        || (first.ip6.is_some() && said.ip6.is_some())
+        || (first.mac.is_some() && said.mac.is_some());
+    if twice {
+        return Err(Error::new(Kind::Invalid, "an address of the first device is said twice"));
+    }
+    first.ip = first.ip.or(said.ip);
+    first.ip6 = first.ip6.or(said.ip6);
+    first.mac = first.mac.or(said.mac);
+    first.mtu = first.mtu.or(said.mtu);
+    first.aliases.extend(said.aliases);
+    Ok(())
+}
+
+/// The options of one device; those that this verb does not have are left alone.
+pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
+    let given = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
+    let all = |name: &str| matches.try_get_many::<String>(name).ok().flatten().into_iter().flatten().cloned();
+    if let Some(text) = given("ip") {
+        nic.ip = Some(text.parse().map_err(|_| refuse("IPv4 address", &text, "it is none"))?);
+    }
+    if let Some(text) = given("ip6") {
+        nic.ip6 = Some(text.parse().map_err(|_| refuse("IPv6 address", &text, "it is none"))?);
+    }
+    if let Some(text) = given("mac-address") {
+        let mac: spec::mac::Mac = text.parse()?;
+        if !mac.is_unicast() {
+            return Err(refuse("MAC address", &text, "it is not that of one device"));
+        }
+        nic.mac = Some(mac);
+    }
+    if let Some(text) = given("mtu") {
+        nic.mtu = Some(spec::network::mtu(&text)?);
+    }
+    if let Some(text) = given("interface") {
+        spec::network::check_device(&text)?;
+        nic.interface = Some(text);
+    }
+    for alias in all("alias") {
+        spec::network::check_domain(&alias)?;
+        nic.aliases.push(alias);
+    }
+    let rate = |name: &str| given(name).map(|text| text.parse::<Rate>()).transpose();
+    nic.limits = nic.limits.changed_by(&spec::network::Limits { egress: rate("egress")?, ingress: rate("ingress")? });
+    Ok(())
+}
+
+/// Limits of all devices together.
+pub(crate) fn bandwidth(matches: &ArgMatches) -> Result<spec::network::Limits> {
+    Ok(spec::network::Limits { egress: parsed(matches, "net-egress")?, ingress: parsed(matches, "net-ingress")? })
+}
+
+/// Addresses of either family.
+pub(crate) fn addresses(list: &[String]) -> Result<Vec<std::net::IpAddr>> {
+    list.iter().map(|text| text.parse().map_err(|_| refuse("address", text, "it is none of IPv4 or IPv6"))).collect()
 }
 
 /// The keys that let go, and whether signals are passed on.

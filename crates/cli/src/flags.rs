@@ -68,6 +68,7 @@ pub(crate) fn creation(command: Command) -> Command {
         .args(limits())
         .args(processes())
         .args(namespaces())
+        .args(network())
         .arg(
             // One list: after the image nothing is a flag of ours any more.
             Arg::new("words")
@@ -152,9 +153,56 @@ fn namespaces() -> Vec<Arg> {
         value("pid", "MODE", "private, host, container:NAME"),
         value("ipc", "MODE", "private, host, container:NAME"),
         value("uts", "MODE", "private, host, container:NAME"),
-        value("network", "MODE", "private, none, host, container:NAME, ns:PATH").alias("net"),
         value("cgroupns", "MODE", "private, host, container:NAME"),
         list("time-offset", "CLOCK=SECONDS", "Shift boottime or monotonic"),
+    ]
+}
+
+/// Networks, names and ports.
+fn network() -> Vec<Arg> {
+    let mut all = vec![
+        list(
+            "network",
+            "NETWORK[,OPTION…]",
+            "A network by name, or none, host, container:NAME, ns:PATH, bridge:BRIDGE, macvlan:DEVICE, ipvlan:DEVICE, \
+             vlan:DEVICE.ID, physical:DEVICE; options: ip= ip6= mac= alias= interface= mtu= egress= ingress= mode= \
+             (default: cella0)",
+        )
+        .alias("net"),
+        list("publish", "[IP:][HOST:]PORT[/PROTOCOL]", "A port of the host that leads to one of its own, or ranges")
+            .short('p'),
+        switch("publish-all", "Publish every port that the image declares").short('P'),
+        list("network-alias", "NAME", "A further name on its first network").alias("net-alias"),
+        list("dns", "ADDRESS", "A name server in place of the network's"),
+        list("dns-search", "DOMAIN", "A domain that is tried behind a name (.: none)"),
+        list("dns-option", "OPTION", "An option of resolv.conf").alias("dns-opt"),
+        list("add-host", "NAME:ADDRESS", "A line of /etc/hosts"),
+    ];
+    all.extend(device_options().into_iter().filter(|arg| arg.get_id() != "alias" && arg.get_id() != "interface"));
+    all.extend(bandwidth());
+    all.retain(|arg| !["egress", "ingress"].contains(&arg.get_id().as_str()));
+    all
+}
+
+/// Limits of bandwidth, also of `set`.
+pub(crate) fn bandwidth() -> [Arg; 2] {
+    [
+        value("net-egress", "RATE", "What it may send, e.g. 10mbit (none: no limit)"),
+        value("net-ingress", "RATE", "What it may receive"),
+    ]
+}
+
+/// Options of one network device.
+pub(crate) fn device_options() -> Vec<Arg> {
+    vec![
+        value("ip", "ADDRESS", "Its IPv4 address"),
+        value("ip6", "ADDRESS", "Its IPv6 address"),
+        value("mac-address", "MAC", "Its address on the link"),
+        value("mtu", "BYTES", "Maximum size of a packet"),
+        value("interface", "NAME", "Its name inside"),
+        list("alias", "NAME", "A further name on this network"),
+        value("egress", "RATE", "What it may send, e.g. 10mbit"),
+        value("ingress", "RATE", "What it may receive"),
     ]
 }
 

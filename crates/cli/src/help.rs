@@ -11,7 +11,7 @@ const TOPICS: &[(&str, &str)] = &[
     ),
     (
         "networks",
-        "  --network private          a network of its own with a loopback device (the default)\n  --network none             the same, and nothing will ever be added to it\n  --network host             the host's\n  --network container:NAME   that of another container\n  --network ns:/run/netns/N  that of a file",
+        "Without a word a container is on cella0: a bridge with IPv4 and IPv6, names, and the host's address outside.\n\n  --network NAME             another network (cella network create NAME), also several\n  --network none             a loopback device and nothing else\n  --network host             the host's\n  --network container:NAME   that of another container\n  --network ns:/run/netns/N  that of a file\n  --network bridge:br0       a bridge of the host as it is\n  --network macvlan:eth0     a device of its own on the host's link; also ipvlan:, vlan:eth0.5\n  --network physical:eth1    the host's device itself, which is given back\n\nOptions follow with commas: back,ip=10.1.0.9,alias=db,egress=10mbit. Containers on one network find each other by name.\n\n  -p 8080:80                 the host's port 8080 leads to its port 80 (cella port add, on a running one)\n  --net-egress 10mbit --net-ingress 50mbit   what it may send and receive, in queues that root inside can not reach",
     ),
     (
         "limits",

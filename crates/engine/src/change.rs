@@ -8,6 +8,7 @@ use spec::Name;
 
 use crate::compose;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::networks;
 use crate::request::Change;
 use crate::start;
 use crate::stop;
@@ -42,6 +43,10 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
             return Err(Error::new(Kind::Conflict, message));
         }
         found.record.definition.restart = restart;
+    }
+    if change.bandwidth.is_some() {
+        let changed = networks::limit_whole(store, &mut found, &change.bandwidth, running);
+        changed.doing(|| format!("change {name}"))?;
     }
     let facts = start::facts()?;
     let settings = |record: &crate::record::Record| {

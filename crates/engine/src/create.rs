@@ -60,6 +60,7 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
         let message = format!("invalid working directory {workdir:?}: it is not an absolute path");
         return Err(Error::new(Kind::Invalid, message));
     }
+    crate::network::check(definition)?;
     for mount in &definition.mounts {
         check_source(mount)?;
     }

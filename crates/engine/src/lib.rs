@@ -13,6 +13,8 @@ mod info;
 mod list;
 mod logs;
 mod names;
+mod network;
+mod networks;
 mod plan_for;
 mod record;
 mod remove;
@@ -28,13 +30,15 @@ mod view;
 use spec::signal::Signal;
 use spec::{Definition, Name};
 
+pub use ::network::Request as NetworkRequest;
 pub use create::Created;
 pub use error::{Doing, Error, Kind, Result};
 pub use image::Progress;
+pub use networks::{AttachedView, LeaseView, NetworkView};
 pub use plan::Plan;
 pub use request::{Attach, Change, EventOptions, Exec, LogOptions, Outcome, Place, Removal, Stop, Terminal};
 pub use session::Session;
-pub use view::{Event, Finding, Info, Inspection, LogLine, ProcessRow, StatsRow, Status, Summary};
+pub use view::{Event, Finding, Info, Inspection, LogLine, NetworkStats, ProcessRow, StatsRow, Status, Summary};
 
 use store::Store;
 
@@ -220,6 +224,107 @@ impl Engine {
     /// When the log can not be read.
     pub fn events(&self, options: EventOptions, sink: &mut dyn FnMut(&Event) -> bool) -> Result<()> {
         events::events(&self.store, options, sink)
+    }
+
+    /// Makes a network.
+    ///
+    /// # Errors
+    /// The name or the subnet that is taken, or what can not be.
+    pub fn network_create(&self, request: NetworkRequest) -> Result<spec::network::Network> {
+        networks::create(&self.store, request)
+    }
+
+    /// All networks with who is on them.
+    ///
+    /// # Errors
+    /// When one can not be read.
+    pub fn networks(&self) -> Result<Vec<NetworkView>> {
+        networks::list(&self.store)
+    }
+
+    /// One network; the default one is made when it is not there.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn network(&self, name: &Name) -> Result<NetworkView> {
+        networks::inspect(&self.store, name)
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// Which container is on it.
+    pub fn network_remove(&self, name: &Name) -> Result<()> {
+        networks::remove(&self.store, name)
+    }
+
+    /// Removes every network that no container is on, or only says which.
+    ///
+    /// # Errors
+    /// The first that can not be removed.
+    pub fn network_prune(&self, dry_run: bool) -> Result<Vec<Name>> {
+        networks::prune(&self.store, dry_run)
+    }
+
+    /// Makes again what somebody has removed of networks in use: bridges, packet filter, helpers. Gives warnings.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub fn network_repair(&self) -> Result<Vec<String>> {
+        networks::repair(&self.store)
+    }
+
+    /// Attaches a container to a network, at once when it runs.
+    ///
+    /// # Errors
+    /// Why it can not be.
+    pub fn network_connect(&self, container: &str, nic: spec::network::Nic) -> Result<()> {
+        networks::connect(&self.store, container, nic)
+    }
+
+    /// Takes a container off a network, at once when it runs.
+    ///
+    /// # Errors
+    /// When it is not on it.
+    pub fn network_disconnect(&self, container: &str, nic: &spec::network::Nic) -> Result<()> {
+        networks::disconnect(&self.store, container, nic)
+    }
+
+    /// Limits what goes through a container's device on a network.
+    ///
+    /// # Errors
+    /// When it is not on it.
+    pub fn network_limit(
+        &self,
+        container: &str,
+        nic: &spec::network::Nic,
+        limits: spec::network::Limits,
+    ) -> Result<()> {
+        networks::limit(&self.store, container, nic, &limits)
+    }
+
+    /// The published ports of a container.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn ports(&self, container: &str) -> Result<Vec<spec::network::Publish>> {
+        networks::ports(&self.store, container)
+    }
+
+    /// Publishes further ports, at once when it runs; those with the ports that were chosen.
+    ///
+    /// # Errors
+    /// The port that is taken.
+    pub fn publish(&self, container: &str, ports: &[spec::network::Publish]) -> Result<Vec<spec::network::Publish>> {
+        networks::publish(&self.store, container, ports)
+    }
+
+    /// Takes published ports back; which.
+    ///
+    /// # Errors
+    /// When none of them is published.
+    pub fn unpublish(&self, container: &str, ports: &[spec::network::Publish]) -> Result<Vec<spec::network::Publish>> {
+        networks::unpublish(&self.store, container, ports)
     }
 
     /// The steps that would start it now.

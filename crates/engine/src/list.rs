@@ -2,6 +2,7 @@
 //! What there is: the list of containers, and everything about one.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use kernel::cgroup::{Group, Layout};
 use kernel::types::NamespaceKind;
@@ -9,6 +10,7 @@ use runtime::{Exited, Phase, State};
 
 use crate::compose;
 use crate::error::{Kind, Result};
+use crate::networks::{self, AttachedView};
 use crate::record;
 use crate::store::{Found, Store};
 use crate::view::{Inspection, Status, Summary};
@@ -35,6 +37,7 @@ struct Seen {
     summary: Summary,
     state: Option<State>,
     last: Option<Exited>,
+    networks: Vec<AttachedView>,
 }
 
 fn look(store: &Store, found: &Found, layout: &Layout) -> Result<Option<Seen>> {
@@ -58,6 +61,11 @@ fn look(store: &Store, found: &Found, layout: &Layout) -> Result<Option<Seen>> {
     };
     let stats = state.as_ref().map(|_| group.stats()).unwrap_or_default();
     let record = &found.record;
+    let networks = match &state {
+        Some(_) => networks::attached(store, found)?,
+        None => Vec::new(),
+    };
+    let addresses = |one: &AttachedView| [one.v4.map(IpAddr::V4), one.v6.map(IpAddr::V6)];
     let started = state.as_ref().and_then(|state| state.started.clone());
     let summary = Summary {
         id: record.id.clone(),
@@ -74,9 +82,11 @@ fn look(store: &Store, found: &Found, layout: &Layout) -> Result<Option<Seen>> {
         cpu_ns: stats.cpu_ns,
         memory: stats.memory,
         memory_limit: stats.memory_limit,
+        addresses: networks.iter().flat_map(addresses).flatten().collect(),
+        ports: networks.iter().flat_map(|one| one.ports.iter().copied()).collect(),
         labels: labels(found),
     };
-    Ok(Some(Seen { summary, state, last }))
+    Ok(Some(Seen { summary, state, last, networks }))
 }
 
 /// The image's labels, then one's own.
@@ -89,7 +99,7 @@ fn labels(found: &Found) -> BTreeMap<String, String> {
 pub(crate) fn inspect(store: &Store, container: &str) -> Result<Inspection> {
     let found = store.find(container)?;
     let seen = look(store, &found, &Layout::detect()?)?;
-    let Some(Seen { summary, state, last }) = seen else { return Err(store.unknown(container)) };
+    let Some(Seen { summary, state, last, networks }) = seen else { return Err(store.unknown(container)) };
     let directory = store.directory(&found.name);
     Ok(Inspection {
         version: VERSION,
@@ -106,6 +116,7 @@ pub(crate) fn inspect(store: &Store, container: &str) -> Result<Inspection> {
         directory: directory.display().to_string(),
         cgroup: found.record.cgroup(),
         namespaces: summary.pid.map(namespaces).unwrap_or_default(),
+        networks,
         image_digest: found.record.digest,
         definition: found.record.definition,
         summary,

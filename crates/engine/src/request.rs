@@ -102,6 +102,8 @@ pub struct Change {
     pub limits: Limits,
     /// Restart policy.
     pub restart: Option<Restart>,
+    /// Bandwidth.
+    pub bandwidth: spec::network::Limits,
 }
 
 /// How to stop.

@@ -187,7 +187,13 @@ impl<'a> Pump<'a> {
                 Ok(Some(Answer::Output(Stream::Error, bytes))) => show(&mut std::io::stderr().lock(), &bytes)?,
                 Ok(Some(Answer::Exited { code })) => return Ok(Some(Outcome::Exited(code))),
                 Ok(Some(Answer::Failed(failure))) => return Err(start::of_failure(failure)),
-                Ok(Some(Answer::Started { .. } | Answer::Done | Answer::Warning(_) | Answer::Refused(_))) => {}
+                Ok(Some(
+                    Answer::Started { .. }
+                    | Answer::Done
+                    | Answer::Warning(_)
+                    | Answer::Refused(_)
+                    | Answer::Network(_),
+                )) => {}
                 Ok(None) => return Err(Error::new(Kind::Own, format!("the keeper of {} died", self.session.name))),
             }
         }

@@ -72,7 +72,13 @@ pub(crate) fn facts() -> Result<Facts> {
 
 /// The plan of a specification on this host.
 pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts) -> Result<Plan> {
-    let request = plan::Request { trees: composed.trees, init: definition.init, ..plan::Request::default() };
+    let request = plan::Request {
+        trees: composed.trees,
+        init: definition.init,
+        // Its networks are attached while it makes its mounts.
+        limits_later: !crate::network::nics(definition).is_empty(),
+        ..plan::Request::default()
+    };
     plan::compile(&composed.spec, request, facts).map_err(of_plan)
 }
 
@@ -90,7 +96,8 @@ fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
     let facts = facts()?;
     let composed = compose::compose(store, found, &directory, &run)?;
     let plan = compile(composed, definition, &facts)?;
-    let prepared = Prepared::make(store, found, &run);
+    let networks = crate::network::prepare(store, found)?;
+    let prepared = Prepared::make(store, found, &run, &networks.attachments);
     let prepared = prepared.inspect_err(|_| drop(kernel::file::remove_any(&run)))?;
     let group = Group::new(facts.cgroups, &found.record.cgroup());
     let (ours, theirs) = kernel::socket::pair()?;
@@ -99,7 +106,8 @@ fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
         connection.ask(&Request::Attach { input: attach == Attach::All && definition.interactive })?;
     }
     let signals = session::signals(attach)?;
-    let keeper = keeper(store, found, plan, group, prepared, theirs)?;
+    let wire = crate::network::Wiring::of(store, found, networks);
+    let keeper = Keeper { wire, ..keeper(store, found, plan, group, prepared, theirs)? };
     let child = match process::clone(0, None)? {
         Forked::Child => {
             drop((connection, signals));
@@ -122,11 +130,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn make(store: &Store, found: &Found, run: &Path) -> Result<Self> {
+    fn make(store: &Store, found: &Found, run: &Path, attachments: &[network::Attachment]) -> Result<Self> {
         kernel::file::make_directories(&store.place.run, 0o700)?;
         kernel::file::make_directory(run, 0o700)?;
         let alive = runtime::take_alive(run)?;
-        etc(store, found, &run.join("etc"))?;
+        etc(store, found, &run.join("etc"), attachments)?;
         Ok(Self { run: kernel::root::open_directory_path(run)?, alive })
     }
 }
@@ -157,6 +165,7 @@ fn keeper(
         stop_timeout_ms: definition.stop_timeout_ms.unwrap_or(STOP_TIMEOUT_MS),
         events: store.events(),
         first,
+        wire: None,
         finish: finish(store.clone(), found.clone()),
     })
 }
@@ -186,7 +195,9 @@ fn hear(connection: &Connection, found: &Found) -> Result<(i32, Vec<String>)> {
             Some(Answer::Started { pid }) => return Ok((pid, warnings)),
             Some(Answer::Warning(warning)) => warnings.push(warning),
             Some(Answer::Failed(failure)) => return Err(of_failure(failure)),
-            Some(Answer::Output(..) | Answer::Exited { .. } | Answer::Done | Answer::Refused(_)) => {}
+            Some(
+                Answer::Output(..) | Answer::Exited { .. } | Answer::Done | Answer::Refused(_) | Answer::Network(_),
+            ) => {}
             None => {
                 let message = format!("the keeper of {} died", found.name);
                 return Err(Error::new(Kind::Own, message).hint("cella doctor says what this host lacks"));
@@ -205,22 +216,33 @@ pub(crate) fn of_failure(failure: Failure) -> Error {
 }
 
 /// The files that name the container and its network, mounted over the image's.
-fn etc(store: &Store, found: &Found, directory: &Path) -> Result<()> {
+fn etc(store: &Store, found: &Found, directory: &Path, attachments: &[network::Attachment]) -> Result<()> {
     let definition = &found.record.definition;
     let hostname = match definition.namespaces.uts {
         Share::Private => compose::hostname(found),
         Share::Host | Share::Container(_) => kernel::probe::hostname(),
     };
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
-    let own = |address: &str| {
+    let own = |addresses: &[std::net::IpAddr]| {
         let domain = definition.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
-        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {domain}{hostname}\n")
-            .into_bytes()
+        let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
+        let alone = [std::net::IpAddr::from([127, 0, 1, 1])];
+        for address in if addresses.is_empty() { &alone } else { addresses } {
+            text.push_str(&format!("{address} {domain}{hostname}\n"));
+        }
+        for (name, address) in &definition.hosts {
+            text.push_str(&format!("{address} {name}\n"));
+        }
+        text.into_bytes()
+    };
+    let host_resolv = of_host("/etc/resolv.conf");
+    let resolv_of = |attachments: &[network::Attachment]| {
+        crate::network::resolv(definition, attachments, &String::from_utf8_lossy(&host_resolv)).into_bytes()
     };
     let (hosts, resolv) = match &definition.namespaces.network {
         Network::Host => (of_host("/etc/hosts"), of_host("/etc/resolv.conf")),
-        Network::Path(_) => (own("127.0.1.1"), of_host("/etc/resolv.conf")),
-        Network::Private | Network::None => (own("127.0.1.1"), Vec::new()),
+        Network::Path(_) => (own(&[]), host_resolv),
+        Network::Private | Network::None => (own(&crate::network::own_addresses(attachments)), resolv_of(attachments)),
         Network::Container(name) => {
             let theirs = store.run_directory(&store.find(name)?.record.id).join("etc");
             let read = |file: &str| std::fs::read(theirs.join(file)).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ids::COUNT;
 use crate::session::not_running;
 use crate::store::{Found, Store};
-use crate::view::{ProcessRow, StatsRow};
+use crate::view::{NetworkStats, ProcessRow, StatsRow};
 
 /// Bytes of a page, and milliseconds of a clock tick, on every architecture that is supported.
 const PAGE: u64 = 4096;
@@ -24,7 +24,20 @@ fn running(store: &Store, container: &str) -> Result<(Found, State, Group)> {
 pub(crate) fn stats(store: &Store, container: &str) -> Result<StatsRow> {
     let (found, _, group) = running(store, container)?;
     let stats = group.stats();
+    let networks = store.networks().traffic(&found.record.id)?;
+    let networks = networks.into_iter().map(|one| NetworkStats {
+        network: one.live.network.trim_start_matches('@').to_owned(),
+        interface: one.live.interface,
+        sent_bytes: one.sent,
+        received_bytes: one.received,
+        sent_packets: one.sent_packets,
+        received_packets: one.received_packets,
+        dropped_packets: one.dropped,
+        waiting_bytes: one.waiting,
+        limits: one.live.limits,
+    });
     Ok(StatsRow {
+        networks: networks.collect(),
         id: found.record.id,
         name: found.name,
         time_ns: kernel::time::now_ns(),

@@ -75,7 +75,12 @@ fn ended(store: &Store, found: &Found, connection: &Connection) -> Result<Option
                 return Ok(None);
             }
             Some(
-                Answer::Started { .. } | Answer::Output(..) | Answer::Done | Answer::Refused(_) | Answer::Warning(_),
+                Answer::Started { .. }
+                | Answer::Output(..)
+                | Answer::Done
+                | Answer::Refused(_)
+                | Answer::Warning(_)
+                | Answer::Network(_),
             ) => {}
         }
     }
@@ -106,7 +111,7 @@ pub(crate) fn ask(store: &Store, found: &Found, request: &Request) -> Result<()>
             Some(Answer::Done) => return Ok(()),
             Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
             None | Some(Answer::Exited { .. } | Answer::Failed(_)) => return Err(not_running(&found.name)),
-            Some(Answer::Started { .. } | Answer::Output(..) | Answer::Warning(_)) => {}
+            Some(Answer::Started { .. } | Answer::Output(..) | Answer::Warning(_) | Answer::Network(_)) => {}
         }
     }
 }

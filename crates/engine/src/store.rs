@@ -170,6 +170,7 @@ impl Store {
         let group = Group::new(Layout::detect()?, &found.record.cgroup());
         group.kill()?;
         group.remove()?;
+        self.unwire(&found.record.id)?;
         let directory = self.directory(&found.name);
         let exited = Exited {
             code: 137,
@@ -192,6 +193,14 @@ impl Store {
         Ok(())
     }
 
+    /// Takes a container off its networks whose keeper did not.
+    fn unwire(&self, id: &str) -> Result<()> {
+        match self.networks().unwire(id, None).as_slice() {
+            [] => Ok(()),
+            failed => Err(Error::new(Kind::Own, failed.join("; ")).hint("cella network repair")),
+        }
+    }
+
     /// Removes the container's directory and lets go of its ids. It has no process and no group any more.
     pub(crate) fn discard(&self, name: &Name, record: &Record) -> Result<()> {
         let going = self.containers().join(format!("{GOING}{}", record.id));
@@ -202,6 +211,7 @@ impl Store {
         for volume in &record.volumes {
             self.remove_tree(&self.volumes(), volume)?;
         }
+        self.networks().release(&record.id, None)?;
         if let Some(ids) = record.ids.filter(|ids| ids.own) {
             self.ranges.release(ids.base)?;
         }
@@ -272,6 +282,7 @@ impl Store {
                 self.remove_tree(&self.volumes(), volume)?;
             }
         }
+        self.networks().release(id, None)?;
         self.ranges.release_all_of(id)?;
         self.remove_tree(&self.containers(), entry)
     }
@@ -325,6 +336,8 @@ impl Store {
             let group = Group::new(Layout::detect()?, &record::cgroup_of(&id));
             group.kill()?;
             group.remove()?;
+            self.unwire(&id)?;
+            self.networks().release(&id, None)?;
             self.ranges.release_all_of(&id)?;
             kernel::file::remove_any(&run)?;
             swept.push(id);

@@ -67,6 +67,10 @@ pub struct Summary {
     pub memory: Option<u64>,
     /// Its limit.
     pub memory_limit: Option<u64>,
+    /// Its addresses, when it runs.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Its published ports, when it runs.
+    pub ports: Vec<spec::network::Publish>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -99,6 +103,8 @@ pub struct Inspection {
     pub namespaces: BTreeMap<String, String>,
     /// Digest of the image.
     pub image_digest: Option<String>,
+    /// Its network devices, when it runs.
+    pub networks: Vec<crate::networks::AttachedView>,
     /// What was asked for.
     pub definition: spec::Definition,
 }
@@ -151,6 +157,31 @@ pub struct StatsRow {
     pub read_bytes: Option<u64>,
     /// Bytes written to block devices.
     pub write_bytes: Option<u64>,
+    /// Its network devices.
+    pub networks: Vec<NetworkStats>,
+}
+
+/// What has gone through a network device since the start; bytes with the headers of the link.
+#[derive(Debug, Clone, Serialize)]
+pub struct NetworkStats {
+    /// The network.
+    pub network: String,
+    /// Its name inside.
+    pub interface: String,
+    /// Bytes from the container.
+    pub sent_bytes: u64,
+    /// Bytes to the container.
+    pub received_bytes: u64,
+    /// Packets from the container.
+    pub sent_packets: u64,
+    /// Packets to the container.
+    pub received_packets: u64,
+    /// Packets that a limit had no room for.
+    pub dropped_packets: u64,
+    /// Bytes that wait for a limit now.
+    pub waiting_bytes: u64,
+    /// The limits.
+    pub limits: spec::network::Limits,
 }
 
 /// One event.

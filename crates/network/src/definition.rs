@@ -238,7 +238,9 @@ impl Networks {
                     None => Ok(name),
                 }
             }
-            Driver::Macvlan { parent, .. } | Driver::Ipvlan { parent, .. } => there(socket, parent).map(|link| link.name),
+            Driver::Macvlan { parent, .. } | Driver::Ipvlan { parent, .. } => {
+                there(socket, parent).map(|link| link.name)
+            }
             Driver::Routed => Ok(String::new()),
         }
     }
@@ -253,14 +255,18 @@ impl Networks {
         for wanted in &request.subnets {
             let one = check(wanted, ours)?;
             if let Some(other) = taken.iter().find(|other| subnet::overlap(&one.net, other)) {
-                let message = format!("subnet {} overlaps with {other}, which this host or another network has", one.net);
+                let message =
+                    format!("subnet {} overlaps with {other}, which this host or another network has", one.net);
                 return Err(Error::new(Kind::Conflict, message).hint("choose another with --subnet"));
             }
             taken.push(one.net);
             subnets.push(one);
         }
         let has = |subnets: &[Subnet], six: bool| subnets.iter().any(|one| matches!(one.net, IpNet::V6(_)) == six);
-        if [false, true].iter().any(|six| subnets.iter().filter(|one| matches!(one.net, IpNet::V6(_)) == *six).count() > 1) {
+        if [false, true]
+            .iter()
+            .any(|six| subnets.iter().filter(|one| matches!(one.net, IpNet::V6(_)) == *six).count() > 1)
+        {
             return Err(Error::new(Kind::Invalid, "a network has one subnet of each family at most"));
         }
         if ours && request.subnets.is_empty() {

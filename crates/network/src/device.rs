@@ -21,9 +21,8 @@ pub(crate) fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
 }
 
 fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
-    let missing = || {
-        Error::new(Kind::Own, format!("this host has no device {name}")).hint("ip link shows those it has")
-    };
+    let missing =
+        || Error::new(Kind::Own, format!("this host has no device {name}")).hint("ip link shows those it has");
     link::find(socket, name)?.ok_or_else(missing)
 }
 
@@ -260,7 +259,11 @@ pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attach
         address::delete(host, one)?;
     }
     // Both have the same address on the link, so that what is for it is taken in.
-    let mac = if matches!(one.nic.attach, Attach::Physical(_)) && one.nic.mac.is_none() { before.mac } else { Some(one.mac.0) };
+    let mac = if matches!(one.nic.attach, Attach::Physical(_)) && one.nic.mac.is_none() {
+        before.mac
+    } else {
+        Some(one.mac.0)
+    };
     let peer = Peer { name: &one.interface, mac, mtu: Some(one.mtu.unwrap_or(before.mtu)), namespace: Some(namespace) };
     let new = New { mtu: Some(one.mtu.unwrap_or(before.mtu)), ..New::of(&one.device, LinkKind::Veth(peer)) };
     link::create(host, &new)?;

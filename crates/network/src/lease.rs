@@ -57,7 +57,9 @@ impl Leases {
     fn v4(&mut self, network: &Network, nic: &Nic, before: Option<Ipv4Addr>) -> Result<Option<Ipv4Addr>> {
         let Some(subnet) = network.v4() else {
             return match nic.ip {
-                Some(ip) => Err(Error::new(Kind::Invalid, format!("network {} has no IPv4 subnet for {ip}", network.name))),
+                Some(ip) => {
+                    Err(Error::new(Kind::Invalid, format!("network {} has no IPv4 subnet for {ip}", network.name)))
+                }
                 None => Ok(None),
             };
         };
@@ -218,7 +220,10 @@ mod tests {
         }
         assert_eq!(leases.settle(&network, "a", &nic).unwrap(), first);
         let error = leases.settle(&network, "f", &nic).unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (Kind::Conflict, "network net has no address left in 10.0.0.0/29"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (Kind::Conflict, "network net has no address left in 10.0.0.0/29")
+        );
         leases.leases.remove("b");
         assert_eq!(leases.settle(&network, "f", &nic).unwrap().v4, Some([10, 0, 0, 3].into()));
     }

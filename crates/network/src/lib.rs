@@ -24,9 +24,8 @@ pub use lease::Lease;
 pub use live::{Borrowed, Live};
 pub use place::Networks;
 pub use ports::Kept;
-pub use shape::Shaped;
-pub use wire::Wired;
 pub use spec::mac::{self, Mac};
+pub use wire::{DeviceTraffic, Wired};
 
 /// The network that a container is on unless it is told otherwise.
 pub const DEFAULT: &str = "cella0";

@@ -140,11 +140,11 @@ pub(crate) fn forget(host: &mut Socket, device: &str) -> Result<()> {
 
 /// What a limited direction has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Shaped {
+pub(crate) struct Shaped {
     /// Packets thrown away since too many waited.
-    pub drops: u64,
+    pub(crate) drops: u64,
     /// Bytes that wait now.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
 }
 
 /// The counters of both directions: to the container, from it.

@@ -54,7 +54,9 @@ pub(crate) fn first(net: &IpNet) -> Option<IpAddr> {
 pub(crate) fn is_usable(subnet: &Subnet, ip: &IpAddr) -> bool {
     let ends = match &subnet.net {
         // The two ends of an IPv4 network are no addresses of hosts, unless it has two addresses or one.
-        IpNet::V4(net) if net.prefix_len() < 31 => [IpAddr::V4(net.network()), IpAddr::V4(net.broadcast())].contains(ip),
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            [IpAddr::V4(net.network()), IpAddr::V4(net.broadcast())].contains(ip)
+        }
         IpNet::V6(net) => IpAddr::V6(net.network()) == *ip,
         IpNet::V4(_) => false,
     };
@@ -62,7 +64,11 @@ pub(crate) fn is_usable(subnet: &Subnet, ip: &IpAddr) -> bool {
 }
 
 /// The first IPv4 address of the subnet (or its range) that is usable and not taken, from `after` on and around.
-pub(crate) fn free_address(subnet: &Subnet, taken: &dyn Fn(Ipv4Addr) -> bool, after: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+pub(crate) fn free_address(
+    subnet: &Subnet,
+    taken: &dyn Fn(Ipv4Addr) -> bool,
+    after: Option<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
     let IpNet::V4(range) = subnet.range.unwrap_or(subnet.net) else { return None };
     let (first, last) = (u32::from(range.network()), u32::from(range.broadcast()));
     // One that was let go just now is taken last: others may still remember whose it was.
@@ -89,7 +95,10 @@ mod tests {
     #[test]
     fn subnets_do_not_overlap() {
         assert_eq!(free_v4(&[]).unwrap(), net("10.88.0.0/20"));
-        assert_eq!(free_v4(&[net("10.88.3.0/24"), net("10.88.16.0/20"), net("fd00::/8")]).unwrap(), net("10.88.32.0/20"));
+        assert_eq!(
+            free_v4(&[net("10.88.3.0/24"), net("10.88.16.0/20"), net("fd00::/8")]).unwrap(),
+            net("10.88.32.0/20")
+        );
         assert_eq!(free_v4(&[net("10.88.0.0/16")]).unwrap(), net("10.89.0.0/20"));
         assert!(free_v4(&[net("10.0.0.0/8")]).is_err());
         let six = free_v6([1, 2, 3, 4, 5], &[]).unwrap();

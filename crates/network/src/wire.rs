@@ -29,6 +29,25 @@ pub struct Wired {
     pub warnings: Vec<String>,
 }
 
+/// What has gone through a device since it was attached; bytes with the headers of the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceTraffic {
+    /// The device.
+    pub live: Live,
+    /// Bytes from the container.
+    pub sent: u64,
+    /// Bytes to the container.
+    pub received: u64,
+    /// Packets from the container.
+    pub sent_packets: u64,
+    /// Packets to the container.
+    pub received_packets: u64,
+    /// Packets that found no room in the queue of a limit.
+    pub dropped: u64,
+    /// Bytes that wait in such a queue now.
+    pub waiting: u64,
+}
+
 impl Networks {
     /// Attaches a container's network namespace to all that `list` says, and publishes its ports. When it fails nothing is left.
     ///
@@ -72,12 +91,14 @@ impl Networks {
             self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
                 .doing(|| format!("attach {} to {}", one.interface, one.place.trim_start_matches('@')))?;
         }
-        if list.len() > 1 && whole.is_some() {
+        if list.len() > 1 && whole.effective().is_some() {
             return Err(Error::new(Kind::Invalid, "a limit of all devices together needs a container with one device")
                 .hint("give each device its own: --network NAME,egress=10mbit,ingress=10mbit"));
         }
         match publishes.first() {
-            Some(publish) => Err(Error::new(Kind::Invalid, format!("port {publish} leads nowhere: no device has an address"))),
+            Some(publish) => {
+                Err(Error::new(Kind::Invalid, format!("port {publish} leads nowhere: no device has an address")))
+            }
             None => Ok(()),
         }
     }
@@ -105,7 +126,7 @@ impl Networks {
         let isolated = one.network.as_ref().is_some_and(|network| network.isolated);
         // Written down first: whoever finds it half done knows what there may be.
         self.record(&live)?;
-        let wires = is_lent(one) && (limits.egress.is_some() || limits.ingress.is_some());
+        let wires = is_lent(one) && limits.effective().is_some();
         if wires {
             live.device = Some(one.device.clone());
             live.borrowed = device::wire_to(host, wired.namespace.as_fd(), one)?;
@@ -123,6 +144,62 @@ impl Networks {
         device::inside(there, &wired.namespace, one)?;
         wired.kept.add(kept);
         Ok(())
+    }
+
+    /// Attaches a container that runs to one more.
+    ///
+    /// # Errors
+    /// The step that failed; nothing of it is left then.
+    pub fn join(&self, owner: &Owner, wired: &mut Wired, one: &Attachment) -> Result<()> {
+        let mut host = Socket::open(Family::Route)?;
+        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+        let place = one.place.trim_start_matches('@');
+        if self.endpoints_of(&owner.id)?.iter().any(|live| live.network == one.place) {
+            return Err(Error::new(Kind::Conflict, format!("it is on {place} already")));
+        }
+        let limits = one.nic.limits;
+        let joined = self.wire_one(owner, one, &[], &limits, wired, &mut host, &mut there);
+        joined.doing(|| format!("attach {} to {place}", one.interface)).inspect_err(|_| {
+            let namespace = kernel::file::duplicate(&wired.namespace);
+            // What was said first is the reason.
+            drop(namespace.map(|namespace| self.detach(&owner.id, &one.place, namespace)));
+        })
+    }
+
+    /// Has the container a way to everywhere already, for IPv4 and IPv6?
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn routed(wired: &Wired) -> Result<[bool; 2]> {
+        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+        let routes = kernel::route::list(&mut there, kernel::route::MAIN)?;
+        let has = |v4: bool| routes.iter().any(|one| one.destination.1 == 0 && one.destination.0.is_ipv4() == v4);
+        Ok([has(true), has(false)])
+    }
+
+    /// What has gone through a container's devices, and what waits for a limit.
+    ///
+    /// # Errors
+    /// When the files can not be read.
+    pub fn traffic(&self, container: &str) -> Result<Vec<DeviceTraffic>> {
+        let mut host = Socket::open(Family::Route)?;
+        let mut list = Vec::new();
+        for live in self.endpoints_of(container)? {
+            let Some(device) = live.device.clone() else { continue };
+            let Some(found) = link::find(&mut host, &device)? else { continue };
+            let [to, from] = shape::counters(&mut host, &device)?;
+            // What the host's end receives is what the container has sent.
+            list.push(DeviceTraffic {
+                sent: found.stats.rx_bytes,
+                received: found.stats.tx_bytes,
+                sent_packets: found.stats.rx_packets,
+                received_packets: found.stats.tx_packets,
+                dropped: to.drops + from.drops,
+                waiting: to.waiting + from.waiting,
+                live,
+            });
+        }
+        Ok(list)
     }
 
     pub(crate) fn all_endpoints(&self) -> Result<Vec<Live>> {
@@ -177,7 +254,11 @@ impl Networks {
     ///
     /// # Errors
     /// When it is on no such network, or all that could not be done.
-    pub fn detach(&self, container: &str, place: &str, namespace: OwnedFd) -> Result<Live> {
+    pub fn leave(&self, container: &str, place: &str, wired: &Wired) -> Result<Live> {
+        self.detach(container, place, kernel::file::duplicate(&wired.namespace)?)
+    }
+
+    fn detach(&self, container: &str, place: &str, namespace: OwnedFd) -> Result<Live> {
         let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
         let live = list.into_iter().find(|live| live.network == place).ok_or_else(|| {
@@ -206,7 +287,7 @@ impl Networks {
     pub fn limit(&self, live: &Live, limits: &Limits) -> Result<()> {
         let _lock = self.lock()?;
         let mut host = Socket::open(Family::Route)?;
-        if live.device.is_none() && limits.is_some() {
+        if live.device.is_none() && limits.effective().is_some() {
             let message = format!("{} is inside the container, where root could undo a limit", live.interface);
             return Err(Error::new(Kind::Conflict, message).hint("the limit holds from the next start on"));
         }
@@ -222,9 +303,10 @@ impl Networks {
         let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
         let has_address = |live: &&Live| live.endpoint.v4.is_some() || live.endpoint.v6.is_some();
-        let live = list.iter().find(has_address).ok_or_else(|| {
-            Error::new(Kind::Conflict, "it has no address that a port could lead to")
-        })?;
+        let live = list
+            .iter()
+            .find(has_address)
+            .ok_or_else(|| Error::new(Kind::Conflict, "it has no address that a port could lead to"))?;
         let families = [live.endpoint.v4.is_some(), live.endpoint.v6.is_some()];
         let (settled, kept) = ports::take(publishes, &self.all_endpoints()?, families)?;
         let mut changed = live.clone();
@@ -361,18 +443,12 @@ fn least(one: &Limits, other: &Limits) -> Limits {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
-    Limits {
-        egress: pick(one.egress, other.egress),
-        ingress: pick(one.ingress, other.ingress),
-        packets: match (one.packets, other.packets) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        },
-    }
+    Limits { egress: pick(one.egress, other.egress), ingress: pick(one.ingress, other.ingress) }
 }
 
 fn shape_live(host: &mut Socket, live: &Live, limits: &Limits) -> Result<()> {
     let Some(device) = &live.device else { return Ok(()) };
+    let limits = limits.effective();
     shape::limit_to(host, device, limits.ingress)?;
     match &live.borrowed {
         // What leaves the host's device waits there.

@@ -134,6 +134,14 @@ pub trait Company {
     /// What ends the launch.
     fn paused(&mut self, pid: i32) -> std::result::Result<(), Failure>;
 
+    /// Its own network namespace is there, and the process waits until this is done before it runs anything.
+    ///
+    /// # Errors
+    /// What ends the launch.
+    fn network(&mut self, _namespace: OwnedFd) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+
     /// The state, as hooks of the container are told it.
     fn state(&self, status: &str, pid: i32) -> String;
 
@@ -141,7 +149,9 @@ pub trait Company {
     ///
     /// # Errors
     /// What ends the launch.
-    fn map_ids(&mut self, pid: i32, plan: &Plan) -> std::result::Result<(), Failure>;
+    fn map_ids(&mut self, pid: i32, plan: &Plan) -> std::result::Result<(), Failure> {
+        Ok(write_maps(pid, plan)?)
+    }
 
     /// Whether a group of version 2 may be entered by clone3(2).
     fn enters_group(&self) -> bool {
@@ -392,12 +402,17 @@ impl Watch<'_> {
     /// Hears the child until it runs its program or is parked.
     fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
         let limited = self.plan.steps.iter().any(|step| matches!(step, Step::Limited));
-        if program::makes_network(self.plan) {
-            self.give_network(limited && self.company.is_some())?;
-        }
+        let made = match program::makes_network(self.plan) {
+            true => Some(self.give_network(limited && self.company.is_some())?),
+            false => None,
+        };
+        let own_network = self.plan.new_namespaces.contains(&NamespaceKind::Net);
         if let Some(company) = &mut self.company {
             if limited {
                 company.limit()?;
+                if own_network {
+                    company.network(made.map_or_else(|| network_of(child), Ok)?)?;
+                }
             }
             company.created(child.pid)?;
             if limited {
@@ -423,13 +438,16 @@ impl Watch<'_> {
 
     /// Makes the network namespace, with its loopback device up. One that waits for us again before it runs anything need not
     /// wait for the device now.
-    fn give_network(&self, waits_again: bool) -> Result<()> {
+    fn give_network(&self, waits_again: bool) -> Result<OwnedFd> {
         let new = kernel::namespace::new_network()?;
         if !waits_again {
             new.loopback_up()?;
         }
         kernel::socket::send(&self.channel, &[b"N"], &[new.namespace.as_fd()]).ok();
-        if waits_again { new.loopback_up() } else { Ok(()) }
+        if waits_again {
+            new.loopback_up()?;
+        }
+        Ok(new.namespace)
     }
 
     /// The end of what it says is that of one that is parked, too, or of one that was killed: by the kernel for want of
@@ -504,6 +522,16 @@ impl Watch<'_> {
         }
         Ok(kernel::socket::send(&self.channel, &[b"A"], &[])?)
     }
+}
+
+/// The network namespace that a child was made with: not ours, which a child that is not there yet would be taken for.
+fn network_of(child: &process::Child) -> Result<OwnedFd> {
+    let namespace = kernel::namespace::open_of(child.pid, NamespaceKind::Net)?;
+    let own = kernel::namespace::open(Path::new("/proc/thread-self/ns/net"))?;
+    if kernel::namespace::id(&namespace)? == kernel::namespace::id(&own)? {
+        return Err(Error::new("network namespace of the child: it is the host's", Errno::XDEV));
+    }
+    Ok(namespace)
 }
 
 /// Writes the maps that the plan has.

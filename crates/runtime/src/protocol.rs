@@ -11,6 +11,7 @@
 //! | `K` | signal: i32 | this signal |
 //! | `W` | | tell me how it ends |
 //! | `P` | policy | the restart policy has changed |
+//! | `T` | JSON | a change of its networks, for who has attached it |
 //!
 //! | answered | bytes | meaning |
 //! |---|---|---|
@@ -21,6 +22,7 @@
 //! | `D` | | done |
 //! | `B` | text | refused |
 //! | `V` | text | a warning |
+//! | `M` | JSON | what came of a change of its networks |
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -67,6 +69,8 @@ pub enum Request {
     Wait,
     /// The restart policy has changed.
     Policy(String),
+    /// A change of its networks.
+    Network(Vec<u8>),
 }
 
 /// What a keeper says.
@@ -92,6 +96,8 @@ pub enum Answer {
     Refused(String),
     /// A warning.
     Warning(String),
+    /// What came of a change of its networks.
+    Network(Vec<u8>),
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -111,6 +117,7 @@ impl Request {
             Self::Kill { signal } => [&[b'K'][..], &signal.to_le_bytes()].concat(),
             Self::Wait => vec![b'W'],
             Self::Policy(policy) => [b"P".as_slice(), policy.as_bytes()].concat(),
+            Self::Network(request) => [b"T".as_slice(), request].concat(),
         }
     }
 
@@ -131,6 +138,7 @@ impl Request {
             b'K' => Self::Kill { signal: i32::from_le_bytes(number(rest, 0)?) },
             b'W' => Self::Wait,
             b'P' => Self::Policy(String::from_utf8(rest.to_vec()).ok()?),
+            b'T' => Self::Network(rest.to_vec()),
             _ => return None,
         })
     }
@@ -147,6 +155,7 @@ impl Answer {
             Self::Done => vec![b'D'],
             Self::Refused(text) => [b"B".as_slice(), text.as_bytes()].concat(),
             Self::Warning(text) => [b"V".as_slice(), text.as_bytes()].concat(),
+            Self::Network(answer) => [b"M".as_slice(), answer].concat(),
         }
     }
 
@@ -169,6 +178,7 @@ impl Answer {
             b'D' => Self::Done,
             b'B' => Self::Refused(text(rest)),
             b'V' => Self::Warning(text(rest)),
+            b'M' => Self::Network(rest.to_vec()),
             _ => return None,
         })
     }
@@ -243,6 +253,7 @@ mod tests {
             Request::Kill { signal: 9 },
             Request::Wait,
             Request::Policy("always".into()),
+            Request::Network(b"{}".to_vec()),
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 use crate::mount::Mount;
+use crate::network::{self, Nic, Publish};
 use crate::oci::seccomp::Seccomp;
 use crate::reference::Reference;
 use crate::signal::Signal;
@@ -93,6 +95,24 @@ pub struct Definition {
     /// Which namespaces are its own.
     #[serde(default)]
     pub namespaces: Namespaces,
+    /// Devices on networks; with a network namespace of its own and none of them it is on the default network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nics: Vec<Nic>,
+    /// Ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Publish>,
+    /// The ports that the image declares are published, too.
+    #[serde(default)]
+    pub publish_all: bool,
+    /// What may go through all its devices together.
+    #[serde(default)]
+    pub bandwidth: network::Limits,
+    /// How it finds names.
+    #[serde(default)]
+    pub dns: Dns,
+    /// Further lines of `/etc/hosts`: name and address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<(String, IpAddr)>,
     /// Offsets of the time namespace, in nanoseconds: `monotonic`, `boottime`.
     #[serde(default)]
     pub time_offsets: BTreeMap<Clock, i64>,
@@ -135,11 +155,31 @@ impl Definition {
             stop_timeout_ms: None,
             restart: Restart::default(),
             namespaces: Namespaces::default(),
+            nics: Vec::new(),
+            ports: Vec::new(),
+            publish_all: false,
+            bandwidth: network::Limits::default(),
+            dns: Dns::default(),
+            hosts: Vec::new(),
             time_offsets: BTreeMap::new(),
             oom_score_adj: None,
             log_max_size: None,
         }
     }
+}
+
+/// How names are found: `/etc/resolv.conf`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Dns {
+    /// Name servers, in place of those of the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// Domains that are tried behind a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Options as resolv.conf(5) has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
 }
 
 /// Capabilities and filters.
@@ -507,7 +547,7 @@ impl From<Share> for String {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Network {
-    /// Its own, with a loopback device.
+    /// Its own, on the networks that it has devices on; on the default network without any.
     #[default]
     Private,
     /// Its own, with a loopback device that nothing will ever be added to.

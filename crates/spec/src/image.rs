@@ -19,6 +19,8 @@ pub struct Config {
     pub cmd: Option<Vec<String>>,
     /// Directories that hold data, as keys.
     pub volumes: Option<BTreeMap<String, serde_json::Value>>,
+    /// Ports that the program listens on, `80/tcp`, as keys.
+    pub exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     /// Where the program starts.
     pub working_dir: Option<String>,
     /// Labels.

@@ -91,12 +91,13 @@ fn table(list: &[Summary], full: bool) {
                 one.image.as_str().into(),
                 cut(&one.command.replace(['\n', '\t'], " "), if full { usize::MAX } else { COMMAND }).into(),
                 status(one),
+                one.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string).into(),
                 output::usage(one.memory, one.memory_limit).into(),
                 output::since(&one.created).into(),
             ]
         })
         .collect();
-    output::table(&["NAME", "ID", "IMAGE", "COMMAND", "STATUS", "MEMORY", "AGE"], &rows);
+    output::table(&["NAME", "ID", "IMAGE", "COMMAND", "STATUS", "ADDRESS", "MEMORY", "AGE"], &rows);
 }
 
 fn status(one: &Summary) -> Cell {

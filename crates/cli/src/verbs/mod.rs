@@ -13,8 +13,10 @@ mod kill;
 mod logs;
 mod ls;
 mod man;
+mod network;
 mod pause;
 mod plan;
+mod port;
 mod rename;
 mod restart;
 mod resume;
@@ -76,6 +78,8 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("wait", &[], wait::command, wait::run),
     verb("rename", &[], rename::command, rename::run),
     verb("set", &["update"], set::command, set::run),
+    verb("network", &["net"], network::command, network::run),
+    verb("port", &[], port::command, port::run),
     verb("top", &[], top::command, top::run),
     verb("stats", &[], stats::command, stats::run),
     verb("events", &[], events::command, events::run),

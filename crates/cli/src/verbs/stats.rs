@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
-use engine::{Engine, Kind, Result, StatsRow, Status};
+use engine::{Engine, Kind, NetworkStats, Result, StatsRow, Status};
 
 use crate::app::Context;
 use crate::definition::{text, texts};
@@ -85,11 +85,51 @@ fn table(rows: &[StatsRow], before: &BTreeMap<String, StatsRow>) {
                 processor(row, before.get(&row.id)).into(),
                 output::usage(row.memory, row.memory_limit).into(),
                 format!("{} / {}", size(row.read_bytes), size(row.write_bytes)).into(),
+                network(row, before.get(&row.id)).into(),
                 row.pids.map_or_else(|| "-".to_owned(), |pids| pids.to_string()).into(),
             ]
         })
         .collect();
-    output::table(&["NAME", "CPU", "MEMORY", "DISK READ / WRITTEN", "PIDS"], &cells);
+    output::table(&["NAME", "CPU", "MEMORY", "DISK READ / WRITTEN", "NET IN / OUT", "PIDS"], &cells);
+}
+
+/// What comes and goes in a second, with the limits, and what a limit has thrown away.
+fn network(row: &StatsRow, before: Option<&StatsRow>) -> String {
+    if row.networks.is_empty() {
+        return "-".to_owned();
+    }
+    let sum = |row: &StatsRow, of: fn(&NetworkStats) -> u64| row.networks.iter().map(of).sum::<u64>();
+    let time = before.map_or(0, |before| row.time_ns.saturating_sub(before.time_ns));
+    let rate = |of: fn(&NetworkStats) -> u64| match before {
+        Some(before) if time > 0 => {
+            let bytes = u128::from(sum(row, of).saturating_sub(sum(before, of)));
+            u64::try_from(bytes * 8_000_000_000 / u128::from(time)).unwrap_or(u64::MAX)
+        }
+        _ => 0,
+    };
+    let limit = |of: fn(&NetworkStats) -> Option<spec::network::Rate>| match row.networks.as_slice() {
+        [one] => of(one).map(|rate| format!(" of {rate}")).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let (received, sent) = (rate(|one| one.received_bytes), rate(|one| one.sent_bytes));
+    let dropped = sum(row, |one| one.dropped_packets);
+    let dropped = if dropped > 0 { format!(" ({dropped} dropped)") } else { String::new() };
+    format!(
+        "{}{} / {}{}{dropped}",
+        bits(received),
+        limit(|one| one.limits.effective().ingress),
+        bits(sent),
+        limit(|one| one.limits.effective().egress)
+    )
+}
+
+/// Bits in a second, short: `9.6mbit`.
+fn bits(number: u64) -> String {
+    let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
+    match units.into_iter().find(|(factor, _)| number >= *factor) {
+        Some((factor, unit)) => format!("{}.{}{unit}", number / factor, number % factor * 10 / factor),
+        None => format!("{number}bit"),
+    }
 }
 
 /// Percent of one processor since the last reading.

@@ -194,7 +194,8 @@ impl Socket {
                         }
                     }
                     NLMSG_DONE if one.sequence == sequence => {
-                        let changed = interrupted.then_some(Failed { sequence, errno: Errno::INTR, words: None, offset: None });
+                        let changed =
+                            interrupted.then_some(Failed { sequence, errno: Errno::INTR, words: None, offset: None });
                         return failure(&one).or(changed).map_or(Ok(()), Err);
                     }
                     _ if one.sequence == sequence => each(one),

@@ -39,6 +39,24 @@ pub type RestartPolicy = Restart;
 /// What is done, in the end, with how it ended: the durable part, that the keeper knows nothing of.
 pub type Finish = Box<dyn FnMut(&Exited)>;
 
+/// Who attaches a container to its networks, and takes it off again: at each start and each end of its program.
+pub trait Wire {
+    /// Attaches it; gives warnings.
+    ///
+    /// # Errors
+    /// What ends the start.
+    fn wire(&mut self, namespace: OwnedFd) -> std::result::Result<Vec<String>, Failure>;
+
+    /// Takes it off; tells what could not be done.
+    fn unwire(&mut self) -> Vec<String>;
+
+    /// Does what somebody has asked for, e.g. publishes a port; what is answered.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    fn ask(&mut self, request: &[u8]) -> std::result::Result<Vec<u8>, String>;
+}
+
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -86,8 +104,44 @@ pub struct Keeper {
     pub events: EventLog,
     /// The connection of who started it.
     pub first: OwnedFd,
+    /// Who attaches it to its networks, when it has some.
+    pub wire: Option<Box<dyn Wire>>,
     /// The last act.
     pub finish: Finish,
+}
+
+/// Takes part in the launch for the networks' sake.
+struct Wiring<'a> {
+    wire: &'a mut dyn Wire,
+    warnings: Vec<String>,
+}
+
+impl launch::Company for Wiring<'_> {
+    fn created(&mut self, _pid: i32) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+
+    fn paused(&mut self, _pid: i32) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+
+    fn network(&mut self, namespace: OwnedFd) -> std::result::Result<(), Failure> {
+        self.warnings.extend(self.wire.wire(namespace)?);
+        Ok(())
+    }
+
+    fn state(&self, _status: &str, _pid: i32) -> String {
+        String::new()
+    }
+
+    /// They are there before the process is.
+    fn limit(&mut self) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
+
+    fn make_group(&mut self, _pid: i32) -> std::result::Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A program that runs.
@@ -206,10 +260,13 @@ impl Loop {
     fn start(&mut self) -> std::result::Result<(), Failure> {
         let plan = &self.keeper.plan;
         let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
-        let launched = {
-            let orders = launch::Orders { streams: theirs, dies_with_us: true, ..launch::Orders::default() };
+        let mut wiring = self.keeper.wire.as_deref_mut().map(|wire| Wiring { wire, warnings: Vec::new() });
+        let mut launched = {
+            let company = wiring.as_mut().map(|wiring| wiring as &mut dyn launch::Company);
+            let orders = launch::Orders { streams: theirs, dies_with_us: true, company, ..launch::Orders::default() };
             launch::launch(plan, Some(&self.keeper.group), orders)?
         };
+        launched.warnings.extend(wiring.map(|wiring| wiring.warnings).unwrap_or_default());
         self.streams = streams;
         if let Some(master) = launched.terminal {
             self.streams.take_terminal(master)?;
@@ -370,6 +427,10 @@ impl Loop {
 
     fn wait_to_restart(&mut self, exited: Exited) {
         self.log.finish().ok();
+        if let Some(wire) = &mut self.keeper.wire {
+            // What is left of it is in the way of the next start, which tells.
+            wire.unwire();
+        }
         self.again_ms = Some(kernel::time::monotonic_ms() + self.backoff_ms);
         self.backoff_ms = (self.backoff_ms * 2).min(LAST_BACKOFF_MS);
         self.state.phase = Phase::Restarting;
@@ -405,6 +466,16 @@ impl Loop {
                 self.clients.tell(index, &answer);
             }
             Request::Wait => self.clients.wait(index),
+            Request::Network(request) => {
+                let answer = match (&mut self.keeper.wire, &self.running) {
+                    (Some(wire), Some(_)) => match wire.ask(&request) {
+                        Ok(answer) => Answer::Network(answer),
+                        Err(reason) => Answer::Refused(reason),
+                    },
+                    _ => Answer::Refused("it has no network of its own".to_owned()),
+                };
+                self.clients.tell(index, &answer);
+            }
             Request::Policy(policy) => {
                 let answer = match policy.parse() {
                     Ok(policy) => {
@@ -453,6 +524,11 @@ impl Loop {
         self.state.write(&self.keeper.run).ok();
         self.keeper.group.kill().ok();
         let removed = self.keeper.group.remove();
+        if let Some(wire) = &mut self.keeper.wire {
+            for reason in wire.unwire() {
+                self.clients.tell_first(&Answer::Warning(reason));
+            }
+        }
         (self.keeper.finish)(&exited);
         if removed.is_ok() {
             self.clear_run_directory().ok();

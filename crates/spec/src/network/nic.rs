@@ -93,14 +93,10 @@ impl Nic {
             "mtu" => self.mtu = Some(mtu(value)?),
             "egress" => self.limits.egress = Some(value.parse()?),
             "ingress" => self.limits.ingress = Some(value.parse()?),
-            "packets" | "pps" => {
-                let number = value.parse().ok().filter(|number| *number > 0);
-                self.limits.packets = Some(number.ok_or_else(|| refuse("packets is no number above 0"))?);
-            }
             "mode" => self.mode(whole, value)?,
             _ => {
                 return Err(refuse(&format!("there is no option {key}"))
-                    .hint("options are: ip ip6 mac alias interface mtu egress ingress packets mode"));
+                    .hint("options are: ip ip6 mac alias interface mtu egress ingress mode"));
             }
         }
         Ok(())

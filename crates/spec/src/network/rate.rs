@@ -18,6 +18,8 @@ impl Rate {
     pub const LEAST: Self = Self(8_000);
     /// The most.
     pub const MOST: Self = Self(1_000_000_000_000);
+    /// No limit, where there was one.
+    pub const NONE: Self = Self(u64::MAX);
 }
 
 impl FromStr for Rate {
@@ -27,6 +29,9 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let refuse =
             |reason: &str| Invalid::new("rate", text, reason).hint("write a number and a unit, such as 10mbit");
+        if matches!(text, "none" | "unlimited" | "-1") {
+            return Ok(Self::NONE);
+        }
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
@@ -60,6 +65,9 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NONE {
+            return f.write_str("none");
+        }
         let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
         match units.into_iter().find(|(factor, _)| self.0.is_multiple_of(*factor) && self.0 >= *factor) {
             Some((factor, unit)) => write!(f, "{}{unit}", self.0 / factor),
@@ -77,16 +85,26 @@ pub struct Limits {
     /// To the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Rate>,
-    /// Packets in a second, each way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub packets: Option<u32>,
 }
 
 impl Limits {
-    /// Is anything limited?
+    /// Is anything said?
     #[must_use]
     pub fn is_some(&self) -> bool {
         *self != Self::default()
+    }
+
+    /// These with those of `change` in their place where it has one.
+    #[must_use]
+    pub fn changed_by(&self, change: &Self) -> Self {
+        Self { egress: change.egress.or(self.egress), ingress: change.ingress.or(self.ingress) }
+    }
+
+    /// What is limited in the end.
+    #[must_use]
+    pub fn effective(&self) -> Self {
+        let real = |rate: &Rate| *rate != Rate::NONE;
+        Self { egress: self.egress.filter(real), ingress: self.ingress.filter(real) }
     }
 }
 

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Networks and published ports as the commands see them.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use kernel::lock::Lock;
+use runtime::{Answer, Connection, Request};
+use serde::Serialize;
+use spec::Name;
+use spec::network::{Attach, Limits, Network, Nic, Publish};
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::network::{self as own, Ask};
+use crate::start;
+use crate::store::{Found, Store};
+
+/// A network with who is on it.
+#[derive(Debug, Clone, Serialize)]
+pub struct NetworkView {
+    /// Its definition.
+    #[serde(flatten)]
+    pub network: Network,
+    /// Who is on it now.
+    pub attached: Vec<AttachedView>,
+    /// The containers that have an address of it, running or not, by name.
+    pub leases: BTreeMap<String, LeaseView>,
+}
+
+/// The addresses that a container has on a network.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeaseView {
+    /// On the link.
+    pub mac: String,
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// A device of a container that runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttachedView {
+    /// The container's name.
+    pub container: String,
+    /// The network, or what it is on instead (`bridge-br0`).
+    pub network: String,
+    /// Its name inside.
+    pub interface: String,
+    /// The host's end.
+    pub device: Option<String>,
+    /// On the link.
+    pub mac: String,
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// Names on this network.
+    pub names: Vec<String>,
+    /// Published ports.
+    pub ports: Vec<Publish>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+fn view(container: &str, live: &network::Live) -> AttachedView {
+    AttachedView {
+        container: container.to_owned(),
+        network: live.network.trim_start_matches('@').to_owned(),
+        interface: live.interface.clone(),
+        device: live.device.clone(),
+        mac: live.endpoint.mac.to_string(),
+        v4: live.endpoint.v4,
+        v6: live.endpoint.v6,
+        names: live.endpoint.names.clone(),
+        ports: live.publishes.clone(),
+        limits: live.limits,
+    }
+}
+
+/// The devices of a container now.
+pub(crate) fn attached(store: &Store, found: &Found) -> Result<Vec<AttachedView>> {
+    let list = store.networks().endpoints_of(&found.record.id)?;
+    Ok(list.iter().map(|live| view(found.name.as_str(), live)).collect())
+}
+
+/// The names of all containers by id.
+fn names(store: &Store) -> Result<BTreeMap<String, Name>> {
+    let found = store.names()?.into_iter().filter_map(|name| store.find(name.as_str()).ok());
+    Ok(found.map(|found| (found.record.id, found.name)).collect())
+}
+
+pub(crate) fn create(store: &Store, request: network::Request) -> Result<Network> {
+    store.make()?;
+    Ok(store.networks().create(request)?)
+}
+
+pub(crate) fn list(store: &Store) -> Result<Vec<NetworkView>> {
+    let names = names(store)?;
+    store.networks().list()?.into_iter().map(|network| whole(store, network, &names)).collect()
+}
+
+pub(crate) fn inspect(store: &Store, name: &Name) -> Result<NetworkView> {
+    let network = if name.as_str() == network::DEFAULT { default(store)? } else { store.networks().get(name)? };
+    whole(store, network, &names(store)?)
+}
+
+fn default(store: &Store) -> Result<Network> {
+    store.make()?;
+    Ok(store.networks().default()?)
+}
+
+fn whole(store: &Store, network: Network, names: &BTreeMap<String, Name>) -> Result<NetworkView> {
+    let short = |id: &String| names.get(id).map_or_else(|| id.chars().take(12).collect(), Name::to_string);
+    let networks = store.networks();
+    let attached = networks.endpoints(network.name.as_str())?;
+    let attached = attached.iter().map(|live| view(&short(&live.endpoint.container), live)).collect();
+    let leases = networks.leases_of(&network)?;
+    let lease = |(id, lease): (&String, &network::Lease)| {
+        (short(id), LeaseView { mac: lease.mac.to_string(), v4: lease.v4, v6: lease.v6 })
+    };
+    Ok(NetworkView { attached, leases: leases.iter().map(lease).collect(), network })
+}
+
+/// The containers whose definition has a device on this network.
+fn users(store: &Store, network: &Name) -> Result<Vec<String>> {
+    let on = |nic: &Nic| match &nic.attach {
+        Attach::Network(name) => name.as_ref().map_or(network::DEFAULT, Name::as_str) == network.as_str(),
+        _ => false,
+    };
+    let found = store.names()?.into_iter().filter_map(|name| store.find(name.as_str()).ok());
+    let uses = found.filter(|found| own::nics(&found.record.definition).iter().any(on));
+    Ok(uses.map(|found| found.name.to_string()).collect())
+}
+
+pub(crate) fn remove(store: &Store, name: &Name) -> Result<()> {
+    Ok(store.networks().remove(name, &users(store, name)?)?)
+}
+
+/// Removes every network that no container is on; which.
+pub(crate) fn prune(store: &Store, dry_run: bool) -> Result<Vec<Name>> {
+    let mut gone = Vec::new();
+    for network in store.networks().list()? {
+        if users(store, &network.name)?.is_empty() {
+            if !dry_run {
+                store.networks().remove(&network.name, &[])?;
+            }
+            gone.push(network.name);
+        }
+    }
+    Ok(gone)
+}
+
+pub(crate) fn repair(store: &Store) -> Result<Vec<String>> {
+    Ok(store.networks().repair()?)
+}
+
+/// Asks the keeper; `None` when the container does not run.
+fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> {
+    if store.state(found)?.is_none_or(|state| state.pid.is_none()) {
+        return Ok(None);
+    }
+    let request = serde_json::to_vec(ask).map_err(|error| Error::new(Kind::Own, error.to_string()))?;
+    let connection = Connection::open(&store.run_directory(&found.record.id))?;
+    connection.ask(&Request::Network(request))?;
+    loop {
+        match connection.answer()? {
+            Some(Answer::Network(answer)) => {
+                let settled = serde_json::from_slice(&answer);
+                return settled.map(Some).map_err(|error| Error::new(Kind::Own, error.to_string()));
+            }
+            Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+}
+
+fn change(store: &Store, container: &str) -> Result<(Found, Lock)> {
+    let (found, lock) = start::locked(store, container)?;
+    if !matches!(found.record.definition.namespaces.network, spec::definition::Network::Private) {
+        let message = format!("{} has no network of its own", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint("its network is that which --network said"));
+    }
+    Ok((found, lock))
+}
+
+fn save(store: &Store, found: &Found) -> Result<()> {
+    let durable = !found.record.definition.remove;
+    found.record.write(&store.directory(&found.name), durable).doing(|| format!("change {}", found.name))
+}
+
+/// Attaches a container to a network, at once when it runs, and from its next start on.
+pub(crate) fn connect(store: &Store, container: &str, nic: Nic) -> Result<()> {
+    let (mut found, _lock) = change(store, container)?;
+    let mut nics = own::nics(&found.record.definition);
+    if nics.iter().any(|other| other.attach == nic.attach) {
+        return Err(Error::new(Kind::Conflict, format!("{} is on that network already", found.name)));
+    }
+    if let Attach::Network(Some(name)) = &nic.attach
+        && name.as_str() != network::DEFAULT
+    {
+        store.networks().get(name)?;
+    }
+    let names = own::owner(&found).names;
+    let what = format!("connect {}", found.name);
+    ask(store, &found, &Ask::Connect(Box::new(nic.clone()), names)).doing(|| what)?;
+    nics.push(nic);
+    found.record.definition.nics = nics;
+    save(store, &found)?;
+    store.events().append("connect", &found.record.id, found.name.as_str(), &[])?;
+    Ok(())
+}
+
+/// The name of the place that a device is on.
+fn place(nic: &Nic) -> String {
+    match &nic.attach {
+        Attach::Network(name) => name.as_ref().map_or(network::DEFAULT, Name::as_str).to_owned(),
+        Attach::Bridge(name) => format!("@bridge-{name}"),
+        Attach::Macvlan(name, _) => format!("@macvlan-{name}"),
+        Attach::Ipvlan(name, _) => format!("@ipvlan-{name}"),
+        Attach::Vlan(name, id) => format!("@vlan-{name}.{id}"),
+        Attach::Physical(name) => format!("@physical-{name}"),
+        Attach::Cni(name) => format!("@cni-{name}"),
+    }
+}
+
+/// Takes a container off a network.
+pub(crate) fn disconnect(store: &Store, container: &str, nic: &Nic) -> Result<()> {
+    let (mut found, _lock) = change(store, container)?;
+    let mut nics = own::nics(&found.record.definition);
+    let before = nics.len();
+    nics.retain(|other| place(other) != place(nic));
+    if nics.len() == before {
+        let message = format!("{} is not on network {}", found.name, place(nic).trim_start_matches('@'));
+        return Err(
+            Error::new(Kind::NotFound, message).hint(format!("cella inspect {} shows its networks", found.name))
+        );
+    }
+    let what = format!("disconnect {}", found.name);
+    ask(store, &found, &Ask::Disconnect(place(nic))).doing(|| what)?;
+    if let Attach::Network(_) = &nic.attach
+        && let Ok(name) = place(nic).parse::<Name>()
+        && let Ok(network) = store.networks().get(&name)
+    {
+        store.networks().release(&found.record.id, Some(&network))?;
+    }
+    if nics.is_empty() {
+        // Without a device and not on the default network either.
+        found.record.definition.namespaces.network = spec::definition::Network::None;
+    }
+    found.record.definition.nics = nics;
+    save(store, &found)?;
+    store.events().append("disconnect", &found.record.id, found.name.as_str(), &[])?;
+    Ok(())
+}
+
+/// Publishes further ports; those with the ports that were chosen.
+pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
+    let (mut found, _lock) = change(store, container)?;
+    let what = || format!("publish ports of {}", found.name);
+    let settled = ask(store, &found, &Ask::Publish(ports.to_vec())).doing(what)?.unwrap_or_else(|| ports.to_vec());
+    found.record.definition.ports.extend(&settled);
+    save(store, &found)?;
+    Ok(settled)
+}
+
+/// Takes published ports back.
+pub(crate) fn unpublish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
+    let (mut found, _lock) = change(store, container)?;
+    let is_gone = |one: &Publish| {
+        ports.iter().any(|port| {
+            let host = port.host == 0 || one.host == port.host;
+            let address = port.address.is_none() || one.address == port.address;
+            one.container == port.container && one.protocol == port.protocol && host && address
+        })
+    };
+    let what = || format!("take back ports of {}", found.name);
+    let live = ask(store, &found, &Ask::Unpublish(ports.to_vec())).doing(what)?;
+    let mut gone: Vec<Publish> = found.record.definition.ports.iter().filter(|one| is_gone(one)).copied().collect();
+    found.record.definition.ports.retain(|one| !is_gone(one));
+    if let Some(live) = live {
+        gone = live;
+    }
+    if gone.is_empty() {
+        let list: Vec<String> = ports.iter().map(Publish::to_string).collect();
+        let message = format!("{} does not publish {}", found.name, list.join(", "));
+        return Err(Error::new(Kind::NotFound, message).hint(format!("cella port ls {}", found.name)));
+    }
+    save(store, &found)?;
+    Ok(gone)
+}
+
+/// The ports that are published now, or would be at the next start.
+pub(crate) fn ports(store: &Store, container: &str) -> Result<Vec<Publish>> {
+    let found = store.find(container)?;
+    if store.state(&found)?.is_none() {
+        return Ok(own::publishes(&found.record));
+    }
+    Ok(attached(store, &found)?.into_iter().flat_map(|one| one.ports).collect())
+}
+
+/// Limits the bandwidth of all devices together, which is that of the only one; at once when it runs.
+pub(crate) fn limit_whole(store: &Store, found: &mut Found, change: &Limits, running: bool) -> Result<()> {
+    let nics = own::nics(&found.record.definition);
+    let [nic] = nics.as_slice() else {
+        let message = format!("{} has {} network devices", found.name, nics.len());
+        return Err(Error::new(Kind::Conflict, message)
+            .hint(format!("limit them one by one: cella network set NETWORK {} --egress 10mbit", found.name)));
+    };
+    let whole = found.record.definition.bandwidth.changed_by(change);
+    if running {
+        ask(store, found, &Ask::Limit(place(nic), nic.limits.changed_by(&whole)))?;
+    }
+    found.record.definition.bandwidth = whole;
+    Ok(())
+}
+
+/// Limits the bandwidth of one device.
+pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) -> Result<()> {
+    let (mut found, _lock) = self::change(store, container)?;
+    let mut nics = own::nics(&found.record.definition);
+    let place = place(nic);
+    let Some(own) = nics.iter_mut().find(|other| self::place(other) == place) else {
+        let message = format!("{} is not on network {}", found.name, place.trim_start_matches('@'));
+        return Err(
+            Error::new(Kind::NotFound, message).hint(format!("cella inspect {} shows its networks", found.name))
+        );
+    };
+    own.limits = own.limits.changed_by(change);
+    let limits = own.limits;
+    ask(store, &found, &Ask::Limit(place, limits)).doing(|| format!("change {}", found.name))?;
+    found.record.definition.nics = nics;
+    save(store, &found)
+}
