@@ -34,7 +34,7 @@ impl Networks {
     /// Waits for the right to change the networks of this store.
     pub(crate) fn lock(&self) -> Result<Lock> {
         kernel::file::make_directories(&self.root, 0o711)?;
-        kernel::file::make_directories(&self.run, 0o711)?;
+        kernel::file::make_directories(&self.run, 0o755)?;
         Ok(Lock::wait(kernel::root::open_directory_path(&self.run)?)?)
     }
 
