@@ -36,6 +36,7 @@ pub(crate) fn create(
     progress: &mut dyn image::Progress,
 ) -> Result<Created> {
     check(&definition)?;
+    crate::network::exist(store, &definition)?;
     if let Some(name) = &name {
         refuse_taken(store, name)?;
     }

@@ -76,6 +76,18 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     Ok(())
 }
 
+/// Are the networks there that it names?
+pub(crate) fn exist(store: &Store, definition: &Definition) -> Result<()> {
+    for nic in &definition.nics {
+        match &nic.attach {
+            Attach::Network(Some(name)) if name.as_str() != network::DEFAULT => drop(store.networks().get(name)?),
+            Attach::Network(_) | Attach::Bridge(_) | Attach::Macvlan(..) | Attach::Ipvlan(..) | Attach::Vlan(..) => {}
+            Attach::Physical(_) | Attach::Cni(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Who the container is on its networks.
 pub(crate) fn owner(found: &Found) -> Owner {
     let id = found.record.id.clone();

@@ -19,6 +19,7 @@ pub(crate) fn imagined(store: &Store, definition: Definition, progress: &mut dyn
     store.make()?;
     let sharing = create::sharing(store, &definition)?;
     create::check(&definition)?;
+    crate::network::exist(store, &definition)?;
     let record = create::record(store, definition, sharing, progress)?;
     let name: Name = "example".parse().map_err(|_| Error::new(Kind::Own, "no name"))?;
     plan(store, &Found { name, record })

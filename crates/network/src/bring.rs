@@ -44,6 +44,7 @@ impl Networks {
         if !(there && self.is_up(network)) {
             self.make(host, network).doing(|| format!("bring up network {}", network.name))?;
             let directory = self.run_of(network.name.as_str());
+            self.make_run()?;
             kernel::file::make_directories(&directory, 0o755)?;
             kernel::file::make_directory(&directory.join("endpoints"), 0o755)?;
             place::publish(&directory, CONFIG, &config(network))?;
@@ -153,6 +154,7 @@ impl Networks {
         if directory.exists() {
             kernel::file::remove_any(&directory)?;
         }
+        self.tidy_run();
         self.filter_without(&rules::of_network(network))
     }
 

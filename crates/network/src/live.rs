@@ -108,6 +108,7 @@ impl Networks {
     pub(crate) fn record(&self, live: &Live) -> Result<()> {
         let directory = directory(self, &live.network);
         // The helper, which is nobody, reads them.
+        self.make_run()?;
         kernel::file::make_directories(&directory, 0o755)?;
         place::publish(&directory, &format!("{}.json", live.endpoint.container), live)
     }

@@ -34,8 +34,17 @@ impl Networks {
     /// Waits for the right to change the networks of this store.
     pub(crate) fn lock(&self) -> Result<Lock> {
         kernel::file::make_directories(&self.root, 0o711)?;
-        kernel::file::make_directories(&self.run, 0o755)?;
-        Ok(Lock::wait(kernel::root::open_directory_path(&self.run)?)?)
+        Ok(Lock::wait(kernel::root::open_directory_path(&self.root)?)?)
+    }
+
+    /// Makes the directory of what is up, which the helpers read.
+    pub(crate) fn make_run(&self) -> Result<()> {
+        Ok(kernel::file::make_directories(&self.run, 0o755)?)
+    }
+
+    /// Removes it when nothing is up any more.
+    pub(crate) fn tidy_run(&self) {
+        kernel::file::remove_directory(&self.run).ok();
     }
 
     pub(crate) fn lock_host() -> Result<Lock> {

@@ -241,6 +241,7 @@ impl Networks {
             (_, Ok(left)) => {
                 if left.is_empty() {
                     kernel::file::remove_any(&self.run_of(&live.network)).ok();
+                    self.tidy_run();
                 }
                 if rules != Rules::default() {
                     note(self.filter_without(&rules));

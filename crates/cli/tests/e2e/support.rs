@@ -150,6 +150,7 @@ impl Store {
         }
         let ids = self.ids();
         left.extend(control_groups().into_iter().filter(|path| ids.iter().any(|id| path.contains(id.as_str()))));
+        left.extend(self.of_networks(&ids));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         left.extend(mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned));
         left.extend(
@@ -158,6 +159,31 @@ impl Store {
                 .filter(|(_, holds)| holds.iter().any(|path| path.contains(&root)))
                 .map(|(pid, holds)| format!("process {pid} holds {holds:?}")),
         );
+        left
+    }
+
+    /// Devices, tables of the packet filter, and leases.
+    fn of_networks(&self, ids: &BTreeSet<String>) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut bridges = BTreeSet::new();
+        for file in names(&self.root.join("networks")) {
+            let text = fs::read_to_string(self.root.join("networks").join(&file)).unwrap_or_default();
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            bridges.extend(json["device"].as_str().map(str::to_owned));
+            if json["leases"].as_object().is_some_and(|leases| !leases.is_empty()) {
+                left.push(format!("leases in {file}: {text}"));
+            }
+        }
+        let ours =
+            |name: &String| bridges.contains(name) || ids.iter().any(|id| name.starts_with(&format!("v{}.", &id[..8])));
+        left.extend(names(Path::new("/sys/class/net")).into_iter().filter(ours).map(|name| format!("device {name}")));
+        let hash = self.root.as_os_str().as_encoded_bytes().iter();
+        let hash = hash.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        let tables =
+            Command::new("nft").args(["list", "tables"]).output().map(|output| output.stdout).unwrap_or_default();
+        let tables = String::from_utf8_lossy(&tables).into_owned();
+        let of_store = format!("cella-{hash:08x}");
+        left.extend(tables.lines().filter(|line| line.ends_with(&of_store)).map(str::to_owned));
         left
     }
 
