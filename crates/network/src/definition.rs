@@ -10,6 +10,7 @@ use kernel::{address, link, route};
 use spec::Name;
 use spec::network::{Driver, Limits, Network, Subnet};
 
+use crate::claim;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::place::{self, Networks};
 use crate::subnet;
@@ -94,6 +95,10 @@ impl Networks {
         }
         let _host = Self::lock_host()?;
         let network = self.settle(request).doing(|| format!("make network {name}"))?;
+        // Only what has a router of ours is ours alone.
+        if network.is_managed() || matches!(network.driver, Driver::Routed) {
+            self.claim(&network)?;
+        }
         place::write(&self.root, &format!("{name}.json"), &network, true)?;
         Ok(network)
     }
@@ -178,6 +183,7 @@ impl Networks {
             return Err(Error::new(Kind::Conflict, format!("cannot remove network {name}: it is in use")));
         }
         self.take_down(&network)?;
+        self.unclaim(&network)?;
         kernel::file::remove(&self.root.join(format!("{name}.leases.json")))?;
         Ok(kernel::file::remove(&self.path(name))?)
     }
@@ -249,6 +255,7 @@ impl Networks {
         let mut taken: Vec<IpNet> = self.list()?.into_iter().flat_map(|one| one.subnets).map(|one| one.net).collect();
         // What is on a device of the host is the host's own link: its subnet may, and mostly will, be the same.
         if ours {
+            taken.extend(claim::all()?);
             taken.extend(host_nets(socket)?);
         }
         let mut subnets = Vec::new();

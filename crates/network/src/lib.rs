@@ -3,6 +3,7 @@
 
 mod attachment;
 mod bring;
+mod claim;
 mod definition;
 mod device;
 mod error;
