@@ -23,8 +23,29 @@ pub(crate) fn doctor(store: &Store, repair: bool) -> Vec<Finding> {
             remedy: (!feature.present).then(|| feature.remedy.to_owned()),
         })
         .collect();
+    if repair && let Err(error) = store.networks().repair() {
+        list.push(Finding {
+            name: "network repair".to_owned(),
+            level: "error",
+            detail: error.message,
+            effect: "networks of running containers".to_owned(),
+            remedy: error.hint,
+        });
+    }
+    list.extend(store.networks().check().into_iter().map(of_network));
     list.push(leftovers(store, repair));
     list
+}
+
+fn of_network(check: network::Check) -> Finding {
+    let present = check.found.is_ok();
+    Finding {
+        name: check.name.to_owned(),
+        level: if present { "ok" } else { "warning" },
+        detail: check.found.unwrap_or_else(|missing| missing),
+        effect: check.effect.to_owned(),
+        remedy: (!present).then(|| check.remedy.to_owned()),
+    }
 }
 
 fn leftovers(store: &Store, repair: bool) -> Finding {

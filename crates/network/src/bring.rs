@@ -100,11 +100,16 @@ impl Networks {
         Ok(())
     }
 
+    pub(crate) fn has_helper(&self, network: &Network) -> bool {
+        let lock = self.run_of(network.name.as_str()).join(HELPER_LOCK);
+        lock.exists() && kernel::lock::is_held(&lock).unwrap_or(false)
+    }
+
     /// Starts the helper unless there is one.
     fn help(&self, network: &Network) -> Result<()> {
         let directory = self.run_of(network.name.as_str());
         let lock = directory.join(HELPER_LOCK);
-        if lock.exists() && kernel::lock::is_held(&lock)? {
+        if self.has_helper(network) {
             return Ok(());
         }
         let helper = Helper::open(&directory, config(network))?;

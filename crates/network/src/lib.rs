@@ -3,6 +3,7 @@
 
 mod attachment;
 mod bring;
+mod check;
 mod claim;
 mod definition;
 mod device;
@@ -19,6 +20,7 @@ mod subnet;
 mod wire;
 
 pub use attachment::{Attachment, Owner, all_ports};
+pub use check::Check;
 pub use definition::Request;
 pub use error::{Error, Kind, Result};
 pub use lease::Lease;

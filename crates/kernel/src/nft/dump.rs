@@ -33,6 +33,44 @@ pub fn tables(socket: &mut Socket) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
+/// A base chain that drops what it does not know: its table, its name, and the hook's number (`NF_INET_FORWARD` is 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropping {
+    /// The table.
+    pub table: Table,
+    /// The chain.
+    pub chain: String,
+    /// Where it is hooked.
+    pub hook: u32,
+}
+
+/// The base chains whose policy is to drop, everybody's.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn dropping(socket: &mut Socket) -> Result<Vec<Dropping>> {
+    const GET_CHAIN: u16 = 4;
+    const DROP: [u8; 4] = [0; 4];
+    let message = Message::new(SUBSYSTEM << 8 | GET_CHAIN, flags::DUMP, &header(0, 0));
+    let mut list = Vec::new();
+    socket.ask(message, || "nf_tables: list chains", &mut |one| {
+        let number = one.body.first().copied().unwrap_or_default();
+        let families = [Family::Inet, Family::Ip, Family::Ip6];
+        let family = families.into_iter().find(|family| family.number() == number);
+        let attributes = one.attributes(4);
+        let hook = attributes.get(4).and_then(|hook| Attributes::of(hook).get(1)?.first_chunk().copied());
+        let (Some(family), Some(hook), Some(DROP)) =
+            (family, hook, attributes.get(5).and_then(|policy| policy.first_chunk().copied()))
+        else {
+            return;
+        };
+        if let (Some(name), Some(chain)) = (attributes.get_text(1), attributes.get_text(3)) {
+            list.push(Dropping { table: Table { family, name }, chain, hook: u32::from_be_bytes(hook) });
+        }
+    })?;
+    Ok(list)
+}
+
 /// The keys of the elements of a set that counts, as bytes, and what each has counted.
 ///
 /// # Errors

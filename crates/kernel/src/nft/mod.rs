@@ -24,7 +24,7 @@ pub mod statement;
 mod value;
 
 pub use batch::Batch;
-pub use dump::{Counter, counters, tables};
+pub use dump::{Counter, Dropping, counters, dropping, tables};
 pub use object::{Chain, Element, Family, Hook, Kind, Outcome, Set, Table};
 pub use select::{Key, Selector};
 pub use statement::Statement;
