@@ -71,6 +71,7 @@ impl Networks {
         for (setting, value) in [("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0")] {
             net::set_sysctl(&["ipv6", "conf", name, setting], value).ok();
         }
+        net::set_sysctl(&["ipv4", "conf", name, "rp_filter"], "1")?;
         // For ports that are published on 127.0.0.1; what comes from outside for it is dropped.
         net::set_sysctl(&["ipv4", "conf", name, "route_localnet"], "1")?;
         for subnet in &network.subnets {

@@ -81,7 +81,20 @@ fn pair(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, bridge: 
     let mtu = one.mtu.or(bridge.as_ref().map(|bridge| bridge.mtu));
     let peer = Peer { name: &one.interface, mac: Some(one.mac.0), mtu, namespace: Some(namespace) };
     let new = New { mtu, master: bridge.map(|bridge| bridge.index), ..New::of(&one.device, LinkKind::Veth(peer)) };
-    Ok(link::create(host, &new)?)
+    match link::create(host, &new) {
+        // That of the last run, whose namespace the kernel has not yet taken down.
+        Err(error) if error.is(kernel::Errno::EXIST) => {
+            if let Some(old) = link::find(host, &one.device)? {
+                link::delete(host, old.index).or_else(gone)?;
+            }
+            Ok(link::create(host, &new)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn gone(error: kernel::Error) -> kernel::Result<()> {
+    if error.is(kernel::Errno::NODEV) { Ok(()) } else { Err(error) }
 }
 
 /// A device on one of the host.
