@@ -12,7 +12,7 @@ use crate::networks;
 use crate::request::Change;
 use crate::start;
 use crate::stop;
-use crate::store::Store;
+use crate::store::{Found, Store};
 
 pub(crate) fn rename(store: &Store, container: &str, new: &Name) -> Result<()> {
     let (found, _lock) = start::locked(store, container)?;
@@ -25,6 +25,8 @@ pub(crate) fn rename(store: &Store, container: &str, new: &Name) -> Result<()> {
         other => other.doing(|| format!("rename {old}"))?,
     }
     kernel::file::sync_directory(&store.containers())?;
+    let renamed = Found { name: new.clone(), record: found.record.clone() };
+    networks::renamed(store, &renamed).doing(|| format!("tell the networks of the new name {new}"))?;
     store.events().append("rename", &found.record.id, new.as_str(), &[("old_name", old.to_string())])?;
     Ok(())
 }

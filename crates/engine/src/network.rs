@@ -60,6 +60,7 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     if !own && definition.bandwidth.is_some() {
         return refuse("a limit of bandwidth");
     }
+    check_nics(&definition.nics)?;
     for search in &definition.dns.search {
         if search != "." {
             spec::network::check_domain(search)?;
@@ -72,6 +73,23 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     }
     for (name, _) in &definition.hosts {
         spec::name::check_hostname(name)?;
+    }
+    Ok(())
+}
+
+/// Two devices that can not both be.
+fn check_nics(nics: &[Nic]) -> Result<()> {
+    for (index, nic) in nics.iter().enumerate() {
+        let others = nics.get(index + 1..).unwrap_or_default();
+        let place = nic.attach.place(network::DEFAULT);
+        if others.iter().any(|other| other.attach.place(network::DEFAULT) == place) {
+            let message = format!("two devices are on {}", place.trim_start_matches('@'));
+            return Err(Error::new(Kind::Invalid, message).hint("one of them is enough: it can have several aliases"));
+        }
+        if nic.interface.is_some() && others.iter().any(|other| other.interface == nic.interface) {
+            let name = nic.interface.as_deref().unwrap_or_default();
+            return Err(Error::new(Kind::Invalid, format!("two devices are called {name}")));
+        }
     }
     Ok(())
 }
@@ -112,7 +130,23 @@ pub(crate) fn prepare(store: &Store, found: &Found) -> Result<Prepared> {
         return Ok(Prepared { attachments: Vec::new(), publishes: Vec::new() });
     }
     let attachments = store.networks().resolve(&owner(found), &nics, 0, [false, false])?;
-    Ok(Prepared { attachments, publishes: publishes(&found.record) })
+    let publishes = publishes(&found.record);
+    if let Some(port) = publishes.first() {
+        let lead = attachments.iter().find(|one| one.v4.is_some() || one.v6.is_some());
+        let reason = match lead {
+            None => "no device of it has an address".to_owned(),
+            Some(one) if one.network.as_ref().is_some_and(|network| network.internal) => {
+                format!("network {} is internal", one.place)
+            }
+            Some(one) if !one.network.as_ref().is_some_and(|network| network.nat || network.is_managed()) => {
+                format!("the host does not pass packets of {}", one.place)
+            }
+            Some(_) => return Ok(Prepared { attachments, publishes }),
+        };
+        return Err(Error::new(Kind::Invalid, format!("port {port} would lead nowhere: {reason}"))
+            .hint("put a bridge network of ours first: --network cella0"));
+    }
+    Ok(Prepared { attachments, publishes })
 }
 
 /// The ports that are published, those that the image declares among them when all are.
@@ -190,6 +224,65 @@ pub(crate) enum Ask {
     Disconnect(String),
     /// Limit what goes through the device on this place.
     Limit(String, Limits),
+    /// It is called so now.
+    Rename(Vec<String>),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Done {
+    /// It is done; the ports that it was about.
+    Ports(Vec<Publish>),
+    /// It is refused: whose fault, why, what would help.
+    Refused(Fault, String, Option<String>),
+}
+
+/// Whose fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Fault {
+    /// What was asked for can not be.
+    Invalid,
+    /// Something is not there.
+    NotFound,
+    /// Something is taken.
+    Conflict,
+    /// Ours.
+    Own,
+}
+
+impl Done {
+    pub(crate) fn into_result(self) -> Result<Vec<Publish>> {
+        let (fault, message, hint) = match self {
+            Self::Ports(ports) => return Ok(ports),
+            Self::Refused(fault, message, hint) => (fault, message, hint),
+        };
+        let kind = match fault {
+            Fault::Invalid => Kind::Invalid,
+            Fault::NotFound => Kind::NotFound,
+            Fault::Conflict => Kind::Conflict,
+            Fault::Own => Kind::Own,
+        };
+        Err(Error { kind, message, hint })
+    }
+}
+
+impl From<network::Result<Vec<Publish>>> for Done {
+    fn from(result: network::Result<Vec<Publish>>) -> Self {
+        match result {
+            Ok(ports) => Self::Ports(ports),
+            Err(error) => {
+                let fault = match error.kind {
+                    network::Kind::Invalid => Fault::Invalid,
+                    network::Kind::NotFound => Fault::NotFound,
+                    network::Kind::Conflict => Fault::Conflict,
+                    network::Kind::Own => Fault::Own,
+                };
+                Self::Refused(fault, error.message, error.hint)
+            }
+        }
+    }
 }
 
 /// The keeper's part: attaches and takes off.
@@ -251,8 +344,14 @@ impl Wiring {
             Ask::Disconnect(place) => {
                 let gone = self.networks.leave(id, &place, wired)?;
                 gone.publishes.iter().for_each(|publish| wired.kept.release(publish));
+                self.publishes.retain(|publish| !gone.publishes.contains(publish));
                 self.attachments.retain(|one| one.place != place);
                 Ok(gone.publishes)
+            }
+            Ask::Rename(names) => {
+                self.networks.rename(id, &self.owner.names, &names)?;
+                self.owner.names = names;
+                Ok(Vec::new())
             }
             Ask::Limit(place, limits) => {
                 let list = self.networks.endpoints_of(id)?;
@@ -289,7 +388,6 @@ impl Wire for Wiring {
 
     fn ask(&mut self, request: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let ask: Ask = serde_json::from_slice(request).map_err(|error| error.to_string())?;
-        let answer = self.act(ask).map_err(|error| error.message)?;
-        serde_json::to_vec(&answer).map_err(|error| error.to_string())
+        serde_json::to_vec(&Done::from(self.act(ask))).map_err(|error| error.to_string())
     }
 }

@@ -11,7 +11,7 @@ use spec::Name;
 use spec::network::{Attach, Limits, Network, Nic, Publish};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::network::{self as own, Ask};
+use crate::network::{self as own, Ask, Done};
 use crate::start;
 use crate::store::{Found, Store};
 
@@ -166,8 +166,9 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
     loop {
         match connection.answer()? {
             Some(Answer::Network(answer)) => {
-                let settled = serde_json::from_slice(&answer);
-                return settled.map(Some).map_err(|error| Error::new(Kind::Own, error.to_string()));
+                let done: std::result::Result<Done, _> = serde_json::from_slice(&answer);
+                let done = done.map_err(|error| Error::new(Kind::Own, error.to_string()))?;
+                return done.into_result().map(Some);
             }
             Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
             Some(_) => {}
@@ -178,7 +179,8 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
 
 fn change(store: &Store, container: &str) -> Result<(Found, Lock)> {
     let (found, lock) = start::locked(store, container)?;
-    if !matches!(found.record.definition.namespaces.network, spec::definition::Network::Private) {
+    let mode = &found.record.definition.namespaces.network;
+    if !matches!(mode, spec::definition::Network::Private | spec::definition::Network::None) {
         let message = format!("{} has no network of its own", found.name);
         return Err(Error::new(Kind::Conflict, message).hint("its network is that which --network said"));
     }
@@ -204,9 +206,15 @@ pub(crate) fn connect(store: &Store, container: &str, nic: Nic) -> Result<()> {
     }
     let names = own::owner(&found).names;
     let what = format!("connect {}", found.name);
+    let running = store.state(&found)?.is_some_and(|state| state.pid.is_some());
+    if running && nics.is_empty() {
+        let message = format!("{} was started without a network", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint(format!("stop it first: cella stop {}", found.name)));
+    }
     ask(store, &found, &Ask::Connect(Box::new(nic.clone()), names)).doing(|| what)?;
     nics.push(nic);
     found.record.definition.nics = nics;
+    found.record.definition.namespaces.network = spec::definition::Network::Private;
     save(store, &found)?;
     store.events().append("connect", &found.record.id, found.name.as_str(), &[])?;
     Ok(())
@@ -214,15 +222,7 @@ pub(crate) fn connect(store: &Store, container: &str, nic: Nic) -> Result<()> {
 
 /// The name of the place that a device is on.
 fn place(nic: &Nic) -> String {
-    match &nic.attach {
-        Attach::Network(name) => name.as_ref().map_or(network::DEFAULT, Name::as_str).to_owned(),
-        Attach::Bridge(name) => format!("@bridge-{name}"),
-        Attach::Macvlan(name, _) => format!("@macvlan-{name}"),
-        Attach::Ipvlan(name, _) => format!("@ipvlan-{name}"),
-        Attach::Vlan(name, id) => format!("@vlan-{name}.{id}"),
-        Attach::Physical(name) => format!("@physical-{name}"),
-        Attach::Cni(name) => format!("@cni-{name}"),
-    }
+    nic.attach.place(network::DEFAULT)
 }
 
 /// Takes a container off a network.
@@ -258,9 +258,13 @@ pub(crate) fn disconnect(store: &Store, container: &str, nic: &Nic) -> Result<()
 /// Publishes further ports; those with the ports that were chosen.
 pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
     let (mut found, _lock) = change(store, container)?;
+    if let Some(port) = ports.iter().find(|port| port.host != 0 && found.record.definition.ports.contains(port)) {
+        return Err(Error::new(Kind::Conflict, format!("{} publishes {port} already", found.name)));
+    }
     let what = || format!("publish ports of {}", found.name);
     let settled = ask(store, &found, &Ask::Publish(ports.to_vec())).doing(what)?.unwrap_or_else(|| ports.to_vec());
-    found.record.definition.ports.extend(&settled);
+    // One that was chosen is chosen anew at the next start.
+    found.record.definition.ports.extend(ports);
     save(store, &found)?;
     Ok(settled)
 }
@@ -268,19 +272,25 @@ pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Resu
 /// Takes published ports back.
 pub(crate) fn unpublish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
     let (mut found, _lock) = change(store, container)?;
-    let is_gone = |one: &Publish| {
-        ports.iter().any(|port| {
-            let host = port.host == 0 || one.host == port.host;
-            let address = port.address.is_none() || one.address == port.address;
-            one.container == port.container && one.protocol == port.protocol && host && address
-        })
-    };
     let what = || format!("take back ports of {}", found.name);
     let live = ask(store, &found, &Ask::Unpublish(ports.to_vec())).doing(what)?;
-    let mut gone: Vec<Publish> = found.record.definition.ports.iter().filter(|one| is_gone(one)).copied().collect();
-    found.record.definition.ports.retain(|one| !is_gone(one));
-    if let Some(live) = live {
-        gone = live;
+    // In the definition a port that was chosen is 0.
+    let same = |one: &Publish, port: &Publish| {
+        one.container == port.container
+            && one.protocol == port.protocol
+            && (port.host == 0 || one.host == 0 || one.host == port.host)
+            && (port.address.is_none() || one.address == port.address)
+    };
+    let before = found.record.definition.ports.clone();
+    let gone =
+        live.unwrap_or_else(|| before.iter().filter(|one| ports.iter().any(|port| same(one, port))).copied().collect());
+    for port in &gone {
+        let exact = found.record.definition.ports.iter().position(|one| one == port);
+        let at =
+            exact.or_else(|| found.record.definition.ports.iter().position(|one| one.host == 0 && same(one, port)));
+        if let Some(at) = at {
+            found.record.definition.ports.remove(at);
+        }
     }
     if gone.is_empty() {
         let list: Vec<String> = ports.iter().map(Publish::to_string).collect();
@@ -310,7 +320,7 @@ pub(crate) fn limit_whole(store: &Store, found: &mut Found, change: &Limits, run
     };
     let whole = found.record.definition.bandwidth.changed_by(change);
     if running {
-        ask(store, found, &Ask::Limit(place(nic), nic.limits.changed_by(&whole)))?;
+        ask(store, found, &Ask::Limit(place(nic), nic.limits.least(&whole)))?;
     }
     found.record.definition.bandwidth = whole;
     Ok(())
@@ -321,6 +331,7 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) 
     let (mut found, _lock) = self::change(store, container)?;
     let mut nics = own::nics(&found.record.definition);
     let place = place(nic);
+    let nics_count = nics.len();
     let Some(own) = nics.iter_mut().find(|other| self::place(other) == place) else {
         let message = format!("{} is not on network {}", found.name, place.trim_start_matches('@'));
         return Err(
@@ -328,8 +339,14 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) 
         );
     };
     own.limits = own.limits.changed_by(change);
-    let limits = own.limits;
+    let whole = if nics_count == 1 { found.record.definition.bandwidth } else { Limits::default() };
+    let limits = own.limits.least(&whole);
     ask(store, &found, &Ask::Limit(place, limits)).doing(|| format!("change {}", found.name))?;
     found.record.definition.nics = nics;
     save(store, &found)
+}
+
+/// Tells the networks of a container's new name.
+pub(crate) fn renamed(store: &Store, found: &Found) -> Result<()> {
+    ask(store, found, &Ask::Rename(own::owner(found).names)).map(drop)
 }

@@ -211,6 +211,8 @@ impl Store {
         for volume in &record.volumes {
             self.remove_tree(&self.volumes(), volume)?;
         }
+        // Nothing of it is attached any more, but for a device of the host that has not come back until now.
+        self.networks().unwire(&record.id, None);
         self.networks().release(&record.id, None)?;
         if let Some(ids) = record.ids.filter(|ids| ids.own) {
             self.ranges.release(ids.base)?;

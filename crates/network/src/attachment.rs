@@ -77,22 +77,12 @@ impl Networks {
     }
 
     fn resolve_one(&self, owner: &Owner, nic: &Nic, index: usize, routed: &mut [bool; 2]) -> Result<Attachment> {
-        let (network, place) = match &nic.attach {
-            Attach::Network(name) => {
-                let network = match name {
-                    Some(name) if name.as_str() != crate::DEFAULT => self.get(name)?,
-                    _ => self.default()?,
-                };
-                let place = network.name.to_string();
-                (Some(network), place)
-            }
-            Attach::Bridge(name) => (None, format!("@bridge-{name}")),
-            Attach::Macvlan(parent, _) => (None, format!("@macvlan-{parent}")),
-            Attach::Ipvlan(parent, _) => (None, format!("@ipvlan-{parent}")),
-            Attach::Vlan(parent, id) => (None, format!("@vlan-{parent}.{id}")),
-            Attach::Physical(name) => (None, format!("@physical-{name}")),
-            Attach::Cni(name) => (None, format!("@cni-{name}")),
+        let network = match &nic.attach {
+            Attach::Network(Some(name)) if name.as_str() != crate::DEFAULT => Some(self.get(name)?),
+            Attach::Network(_) => Some(self.default()?),
+            _ => None,
         };
+        let place = nic.attach.place(crate::DEFAULT);
         let lease = match &network {
             Some(network) => {
                 let _lock = self.lock()?;

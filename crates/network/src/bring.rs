@@ -19,11 +19,17 @@ use crate::mac::Mac;
 use crate::place::{self, Networks};
 use crate::rules;
 
-/// The file that says that a network is up, and what its helper is told.
+/// What its helper is told.
 const CONFIG: &str = "helper.json";
+
+/// The file that says that a network is up, all of it: written last.
+const UP: &str = "up";
 
 /// Held by the helper as long as it lives.
 const HELPER_LOCK: &str = "helper.lock";
+
+/// How long it may take to end.
+const HELPER_MS: u64 = 500;
 
 impl Networks {
     pub(crate) fn is_up(&self, network: &Network) -> bool {
@@ -40,15 +46,18 @@ impl Networks {
         if !network.is_managed() {
             return Ok(warnings);
         }
-        let there = link::find(host, &network.device)?.is_some();
-        if !(there && self.is_up(network)) {
+        let there = self.bridge(host, network)?.is_some();
+        let directory = self.run_of(network.name.as_str());
+        if !(there && directory.join(UP).exists()) {
+            // One that answered on a bridge that is gone hears nothing on the new one.
+            self.end_helper(network)?;
             self.make(host, network).doing(|| format!("bring up network {}", network.name))?;
-            let directory = self.run_of(network.name.as_str());
             self.make_run()?;
             kernel::file::make_directories(&directory, 0o755)?;
             kernel::file::make_directory(&directory.join("endpoints"), 0o755)?;
             place::publish(&directory, CONFIG, &config(network))?;
             self.filter(&rules::of_network(network), &Rules::default())?;
+            place::publish(&directory, UP, &network.device)?;
         }
         if (network.dns || network.dhcp)
             && let Err(error) = self.help(network)
@@ -58,12 +67,32 @@ impl Networks {
         Ok(warnings)
     }
 
+    /// The MAC address of a bridge of ours: the same each time, so that who has asked before goes on to know it.
+    fn bridge_mac(&self, network: &Network) -> Mac {
+        let [a, b, c, d] = place::hash(format!("{}/{}", self.tag, network.device).as_bytes()).to_be_bytes();
+        Mac::local([0x02, 0xce, a, b, c, d])
+    }
+
+    /// Our bridge, when it is there.
+    fn bridge(&self, host: &mut Socket, network: &Network) -> Result<Option<link::Link>> {
+        let found = link::find(host, &network.device)?;
+        let foreign = |link: &link::Link| {
+            link.kind.as_deref() != Some("bridge") || link.mac.map(Mac) != Some(self.bridge_mac(network))
+        };
+        match found {
+            Some(link) if foreign(&link) => {
+                let message = format!("the host's device {} is not the bridge of network {}", link.name, network.name);
+                Err(crate::Error::new(crate::Kind::Conflict, message)
+                    .hint("rename that device, or make the network anew with --device"))
+            }
+            other => Ok(other),
+        }
+    }
+
     fn make(&self, host: &mut Socket, network: &Network) -> Result<()> {
         let name = network.device.as_str();
-        if link::find(host, name)?.is_none() {
-            let [a, b, c, d] = place::hash(format!("{}/{name}", self.tag).as_bytes()).to_be_bytes();
-            // The same each time: who has asked before goes on to know it.
-            let mac = Mac::local([0x02, 0xce, a, b, c, d]);
+        if self.bridge(host, network)?.is_none() {
+            let mac = self.bridge_mac(network);
             let new = New { mac: Some(mac.0), mtu: network.mtu, ..New::of(name, LinkKind::Bridge(Bridge::default())) };
             link::create(host, &new)?;
         }
@@ -72,8 +101,10 @@ impl Networks {
             net::set_sysctl(&["ipv6", "conf", name, setting], value).ok();
         }
         net::set_sysctl(&["ipv4", "conf", name, "rp_filter"], "1")?;
-        // For ports that are published on 127.0.0.1; what comes from outside for it is dropped.
-        net::set_sysctl(&["ipv4", "conf", name, "route_localnet"], "1")?;
+        if network.v6().is_some() {
+            // Where new devices have it off by default.
+            net::set_sysctl(&["ipv6", "conf", name, "disable_ipv6"], "0")?;
+        }
         for subnet in &network.subnets {
             let Some(gateway) = subnet.gateway else { continue };
             let broadcast = match subnet.net {
@@ -84,17 +115,6 @@ impl Networks {
             address::add(host, &one).or_else(exists)?;
         }
         link::set(host, index, &Change { up: Some(true), ..Change::default() })?;
-        if network.v6().is_some() {
-            let loopback = Route {
-                device: Some(index),
-                metric: Some(4096),
-                table: route::LOCAL,
-                action: route::Action::Local,
-                ..Route::to(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)
-            };
-            // For ports that are published on ::1.
-            route::replace(host, &loopback).ok();
-        }
         if let Driver::Bridge { vxlan: Some(vxlan), .. } = &network.driver {
             tunnel(host, network, index, vxlan)?;
         }
@@ -139,21 +159,50 @@ impl Networks {
         }
     }
 
-    /// Takes a network down that nobody is on; fine when it is down. The caller holds the lock.
-    pub(crate) fn take_down(&self, network: &Network) -> Result<()> {
+    /// Lets packets for the host's loopback address through to this network: for ports that are published there. Only a network
+    /// with such a port has it, since what keeps containers from the host's own loopback then is the packet filter.
+    pub(crate) fn open_loopback(&self, host: &mut Socket, network: &Network) -> Result<()> {
+        net::set_sysctl(&["ipv4", "conf", &network.device, "route_localnet"], "1")?;
+        if network.v6().is_some() {
+            let loopback = Route {
+                device: Some(crate::device::index_of(host, &network.device)?),
+                metric: Some(4096),
+                table: route::LOCAL,
+                action: route::Action::Local,
+                ..Route::to(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)
+            };
+            route::replace(host, &loopback)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the helper to end and waits for that, a moment: it holds the addresses that the next one needs.
+    fn end_helper(&self, network: &Network) -> Result<()> {
+        // It ends when it sees that this is gone.
+        kernel::file::remove(&self.run_of(network.name.as_str()).join(CONFIG))?;
+        let deadline = kernel::time::monotonic_ms() + HELPER_MS;
+        while self.has_helper(network) && kernel::time::monotonic_ms() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Takes a network down that nobody is on, with the rules of who was on it last; fine when it is down. The caller holds the
+    /// lock.
+    pub(crate) fn take_down(&self, network: &Network, rules: Rules) -> Result<()> {
         if !network.is_managed() {
             return Ok(());
         }
         let directory = self.run_of(network.name.as_str());
-        // The helper ends when it sees that this is gone.
-        kernel::file::remove(&directory.join(CONFIG))?;
+        kernel::file::remove(&directory.join(UP))?;
+        self.end_helper(network)?;
         let mut host = Socket::open(Family::Route)?;
         if let Driver::Bridge { vxlan: Some(_), .. } = &network.driver
             && let Some(found) = link::find(&mut host, &tunnel_name(network))?
         {
             link::delete(&mut host, found.index)?;
         }
-        if let Some(bridge) = link::find(&mut host, &network.device)? {
+        if let Some(bridge) = self.bridge(&mut host, network)? {
             crate::shape::forget(&mut host, &network.device)?;
             link::delete(&mut host, bridge.index)?;
         }
@@ -161,12 +210,15 @@ impl Networks {
             kernel::file::remove_any(&directory)?;
         }
         self.tidy_run();
-        self.filter_without(&rules::of_network(network))
+        let mut gone = rules::of_network(network);
+        gone.ports.extend(rules.ports);
+        gone.publications.extend(rules.publications);
+        self.filter_without(&gone)
     }
 
     /// Takes rules away; the tables too, when nothing is left that needs them.
     pub(crate) fn filter_without(&self, gone: &Rules) -> Result<()> {
-        if self.rules()? == Rules::default() {
+        if !self.is_anything_up()? {
             return Ok(self.firewall()?.remove()?);
         }
         self.filter(&Rules::default(), gone)

@@ -182,7 +182,7 @@ impl Networks {
         if !self.endpoints(name.as_str())?.is_empty() {
             return Err(Error::new(Kind::Conflict, format!("cannot remove network {name}: it is in use")));
         }
-        self.take_down(&network)?;
+        self.take_down(&network, crate::firewall::Rules::default())?;
         self.unclaim(&network)?;
         kernel::file::remove(&self.root.join(format!("{name}.leases.json")))?;
         Ok(kernel::file::remove(&self.path(name))?)
@@ -196,6 +196,7 @@ impl Networks {
         if let Some(domain) = &request.domain {
             spec::network::check_domain(domain)?;
         }
+        check_driver(&request)?;
         let device = self.device_of(&request, &mut socket)?;
         let tunnel = matches!(request.driver, Driver::Bridge { vxlan: Some(_), .. });
         let subnets = self.subnets_of(&request, &mut socket, managed || routed)?;
@@ -297,9 +298,39 @@ impl Networks {
     }
 }
 
-/// Has this host IPv6 at all?
+/// Refuses what a kind of network can not do.
+fn check_driver(request: &Request) -> Result<()> {
+    let bridge = matches!(request.driver, Driver::Bridge { existing: false, .. });
+    let routed = matches!(request.driver, Driver::Routed);
+    let filtered = [(request.internal, "--internal"), (request.no_nat, "--no-nat")];
+    let served = [
+        (request.no_dns, "--no-dns"),
+        (request.no_dhcp, "--no-dhcp"),
+        (request.domain.is_some(), "--domain"),
+        (request.no_v6 && !routed, "--no-ipv6"),
+    ];
+    let isolated = request.isolated && matches!(request.driver, Driver::Macvlan { .. } | Driver::Ipvlan { .. });
+    let on_parent = matches!(request.driver, Driver::Macvlan { .. } | Driver::Ipvlan { .. });
+    let refused = filtered
+        .into_iter()
+        .filter(|_| !bridge && !routed)
+        .chain(served.into_iter().filter(|_| !bridge))
+        .chain([(isolated, "--isolate"), (on_parent && request.device.is_some(), "--device")])
+        .find(|(asked, _)| *asked);
+    match refused {
+        Some((_, flag)) => {
+            let message =
+                format!("{flag} is not for this kind of network: the host does not pass or answer its packets");
+            Err(Error::new(Kind::Invalid, message)
+                .hint("only a bridge of ours (and a routed network, for some) can do that"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Has this host IPv6, and have new devices?
 pub(crate) fn has_v6() -> bool {
-    std::path::Path::new("/proc/sys/net/ipv6").exists()
+    kernel::net::read_sysctl(&["ipv6", "conf", "default", "disable_ipv6"]).is_ok_and(|value| value == "0")
 }
 
 /// The networks that the host reaches without a router, or has a route to.

@@ -31,29 +31,58 @@ fn passing(one: &Attachment) -> String {
     format!("{}p", one.device)
 }
 
-/// Makes the device of an attachment in the container's network namespace; what the host has of it is down. A device of the
-/// host that moves tells what it was.
-pub(crate) fn make(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<Option<Borrowed>> {
+/// What a device of the host is now that is to be lent, to be written down before it is touched; `wired` when it stays there.
+pub(crate) fn survey(host: &mut Socket, one: &Attachment, wired: bool) -> Result<Option<Borrowed>> {
+    let Attach::Physical(name) = &one.nic.attach else {
+        // One that is made for the container, on the host: it goes at the end.
+        let made = Borrowed { name: passing(one), mac: Some(one.mac), wired: true, ..Borrowed::default() };
+        return Ok(wired.then_some(made));
+    };
+    let before = link_of(host, name)?;
+    let mut addresses = address::list(host, Some(before.index))?;
+    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
+    let routes = route::list(host, route::MAIN)?.into_iter().filter(|route| route.device == Some(before.index));
+    // Those of its addresses come with them.
+    let kept = routes.filter(|route| route.gateway.is_some() || route.destination.1 == 0);
+    Ok(Some(Borrowed {
+        name: name.clone(),
+        mac: before.mac.map(spec::mac::Mac),
+        mtu: before.mtu,
+        up: before.up,
+        addresses: addresses.iter().map(|address| (address.ip, address.prefix)).collect(),
+        routes: kept.map(|one| (one.destination.0, one.destination.1, one.gateway, one.metric)).collect(),
+        inside: None,
+        wired,
+    }))
+}
+
+/// Removes what is left of a device on its way into a container.
+pub(crate) fn sweep(host: &mut Socket, device: &str) -> Result<()> {
+    match link::find(host, &format!("{device}p"))? {
+        Some(left) => Ok(link::delete(host, left.index).or_else(gone)?),
+        None => Ok(()),
+    }
+}
+
+/// Makes the device of an attachment in the container's network namespace; what the host has of it is down.
+pub(crate) fn make(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<()> {
     match (&one.nic.attach, one.network.as_ref().map(|network| &network.driver)) {
         (_, Some(Driver::Bridge { .. })) => {
             let bridge = one.network.as_ref().map(|network| network.device.clone()).unwrap_or_default();
-            pair(host, namespace, one, Some(&bridge)).map(|()| None)
+            pair(host, namespace, one, Some(&bridge))
         }
-        (Attach::Bridge(bridge), _) => pair(host, namespace, one, Some(bridge)).map(|()| None),
-        (_, Some(Driver::Routed)) => pair(host, namespace, one, None).map(|()| None),
-        (Attach::Macvlan(parent, mode), _) => on_parent(host, namespace, one, parent, macvlan(*mode)).map(|()| None),
-        (Attach::Ipvlan(parent, mode), _) => on_parent(host, namespace, one, parent, ipvlan(*mode)).map(|()| None),
-        (_, Some(Driver::Macvlan { parent, mode })) => {
-            on_parent(host, namespace, one, parent, macvlan(*mode)).map(|()| None)
+        (Attach::Bridge(bridge), _) => pair(host, namespace, one, Some(bridge)),
+        (_, Some(Driver::Routed)) => pair(host, namespace, one, None),
+        (Attach::Macvlan(parent, mode), _) | (_, Some(Driver::Macvlan { parent, mode })) => {
+            on_parent(host, namespace, one, parent, macvlan(*mode))
         }
-        (_, Some(Driver::Ipvlan { parent, mode })) => {
-            on_parent(host, namespace, one, parent, ipvlan(*mode)).map(|()| None)
+        (Attach::Ipvlan(parent, mode), _) | (_, Some(Driver::Ipvlan { parent, mode })) => {
+            on_parent(host, namespace, one, parent, ipvlan(*mode))
         }
         (Attach::Vlan(parent, id), _) => {
-            let kind = LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q };
-            on_parent(host, namespace, one, parent, kind).map(|()| None)
+            on_parent(host, namespace, one, parent, LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q })
         }
-        (Attach::Physical(name), _) => lend(host, namespace, one, name).map(Some),
+        (Attach::Physical(name), _) => lend(host, namespace, one, name),
         (Attach::Network(_) | Attach::Cni(_), None) => Err(Error::new(Kind::Own, "a device without a kind")),
     }
 }
@@ -120,60 +149,46 @@ fn on_parent(
 }
 
 /// Moves a device of the host in.
-fn lend(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, name: &str) -> Result<Borrowed> {
+fn lend(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, name: &str) -> Result<()> {
     let before = link_of(host, name)?;
-    let mut addresses = address::list(host, Some(before.index))?;
-    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
-    let there = Change {
-        name: Some(&one.interface),
-        namespace: Some(namespace),
-        mac: one.nic.mac.map(|mac| mac.0),
-        mtu: one.mtu,
-        ..Change::default()
-    };
-    link::set(host, before.index, &there)?;
-    Ok(Borrowed {
-        name: name.to_owned(),
-        mac: before.mac.map(spec::mac::Mac),
-        mtu: before.mtu,
-        up: before.up,
-        addresses: addresses.into_iter().map(|address| (address.ip, address.prefix)).collect(),
-        wired: false,
-    })
+    // First what may be refused: from inside it could not be taken back as it was.
+    let change = Change { mac: one.nic.mac.map(|mac| mac.0), mtu: one.mtu, up: Some(false), ..Change::default() };
+    link::set(host, before.index, &change)?;
+    let there = Change { name: Some(&one.interface), namespace: Some(namespace), ..Change::default() };
+    Ok(link::set(host, before.index, &there)?)
 }
 
-/// Gives a device back to the host that `own` stands for, as it was.
-pub(crate) fn give_back(
-    there: &mut Socket,
-    host: &mut Socket,
-    own: BorrowedFd<'_>,
-    interface: &str,
-    borrowed: &Borrowed,
-) -> Result<()> {
-    if let Some(inside) = link::find(there, interface)? {
-        let back = Change {
-            name: Some(&borrowed.name),
-            namespace: Some(own),
-            mac: borrowed.mac.map(|mac| mac.0),
-            mtu: Some(borrowed.mtu),
-            ..Change::default()
-        };
-        link::set(there, inside.index, &Change { up: Some(false), ..Change::default() })?;
-        link::set(there, inside.index, &back)?;
+/// Gives a device back to the host that `own` stands for, as it was. It is known by its number inside: what it is called there,
+/// and what is called so instead, is up to root inside.
+pub(crate) fn give_back(there: &mut Socket, host: &mut Socket, own: BorrowedFd<'_>, borrowed: &Borrowed) -> Result<()> {
+    if let Some(inside) = borrowed.inside
+        && let Some(found) = link::by_index(there, inside)?
+    {
+        link::set(there, found.index, &Change { up: Some(false), ..Change::default() })?;
+        let back = Change { name: Some(&borrowed.name), namespace: Some(own), ..Change::default() };
+        link::set(there, found.index, &back)?;
     }
     restore(host, borrowed)
 }
 
-/// The addresses and the state of a device that has come back.
+/// MAC address, size of packets, addresses, state and routes of a device that has come back.
 pub(crate) fn restore(host: &mut Socket, borrowed: &Borrowed) -> Result<()> {
-    let index = index_of(host, &borrowed.name)?;
-    for (ip, prefix) in &borrowed.addresses {
-        match address::add(host, &Address::new(index, *ip, *prefix)) {
-            Err(error) if error.is(kernel::Errno::EXIST) => {}
-            other => other?,
-        }
+    let link = link_of(host, &borrowed.name)?;
+    if link.mac.map(spec::mac::Mac) != borrowed.mac || link.mtu != borrowed.mtu {
+        let down = Change { up: Some(false), ..Change::default() };
+        link::set(host, link.index, &down)?;
+        let change = Change { mac: borrowed.mac.map(|mac| mac.0), mtu: Some(borrowed.mtu), ..Change::default() };
+        link::set(host, link.index, &change)?;
     }
-    Ok(link::set(host, index, &Change { up: Some(borrowed.up), ..Change::default() })?)
+    for (ip, prefix) in &borrowed.addresses {
+        address::add(host, &Address::new(link.index, *ip, *prefix)).or_else(exists)?;
+    }
+    link::set(host, link.index, &Change { up: Some(borrowed.up), ..Change::default() })?;
+    for (ip, prefix, gateway, metric) in &borrowed.routes {
+        let route = Route { device: Some(link.index), gateway: *gateway, metric: *metric, ..Route::to(*ip, *prefix) };
+        route::add(host, &route).or_else(exists)?;
+    }
+    Ok(())
 }
 
 /// Sets up the host's end: for a port of a bridge its flags, for a routed pair its routes.
@@ -252,45 +267,32 @@ fn addresses(one: &Attachment) -> impl Iterator<Item = (IpAddr, u8)> {
 
 /// The other way for devices of the host's own links: they stay on the host, and the container has a pair whose host's end is
 /// wired to them both ways. So what is limited is where root inside can not reach it. The host's own stack sees nothing of it.
-pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<Option<Borrowed>> {
+pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment) -> Result<()> {
+    let physical = matches!(one.nic.attach, Attach::Physical(_));
     let lower = match &one.nic.attach {
         Attach::Physical(name) => name.clone(),
         _ => lower_of(host, one)?,
     };
     let before = link_of(host, &lower)?;
-    let mut addresses = address::list(host, Some(before.index))?;
-    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
-    let borrowed = Borrowed {
-        name: lower.clone(),
-        mac: before.mac.map(spec::mac::Mac),
-        mtu: before.mtu,
-        up: before.up,
-        addresses: addresses.iter().map(|address| (address.ip, address.prefix)).collect(),
-        wired: true,
-    };
-    for one in &addresses {
-        address::delete(host, one)?;
+    if physical {
+        let mut addresses = address::list(host, Some(before.index))?;
+        addresses.retain(|address| address.scope == address::Scope::Universe);
+        addresses.iter().try_for_each(|address| address::delete(host, address))?;
     }
     // Both have the same address on the link, so that what is for it is taken in.
-    let mac = if matches!(one.nic.attach, Attach::Physical(_)) && one.nic.mac.is_none() {
-        before.mac
-    } else {
-        Some(one.mac.0)
-    };
-    let peer = Peer { name: &one.interface, mac, mtu: Some(one.mtu.unwrap_or(before.mtu)), namespace: Some(namespace) };
-    let new = New { mtu: Some(one.mtu.unwrap_or(before.mtu)), ..New::of(&one.device, LinkKind::Veth(peer)) };
-    link::create(host, &new)?;
+    let mac = if physical && one.nic.mac.is_none() { before.mac } else { Some(one.mac.0) };
+    let mtu = Some(one.mtu.unwrap_or(before.mtu));
+    let peer = Peer { name: &one.interface, mac, mtu, namespace: Some(namespace) };
+    link::create(host, &New { mtu, ..New::of(&one.device, LinkKind::Veth(peer)) })?;
     let upper = index_of(host, &one.device)?;
-    let both = [(before.index, upper), (upper, before.index)];
-    for (from, to) in both {
+    for (from, to) in [(before.index, upper), (upper, before.index)] {
         link::set_link_local(host, from, false).ok();
         kernel::traffic::add_hooks(host, from).or_else(exists)?;
         crate::shape::redirect(host, from, to)?;
     }
     let change = Change { up: Some(true), mac: mac.filter(|mac| Some(*mac) != before.mac), ..Change::default() };
     link::set(host, before.index, &change)?;
-    link::set(host, upper, &Change { up: Some(true), ..Change::default() })?;
-    Ok(Some(borrowed))
+    Ok(link::set(host, upper, &Change { up: Some(true), ..Change::default() })?)
 }
 
 /// Makes the device on the parent, on the host.
@@ -322,10 +324,6 @@ pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed:
     }
     kernel::traffic::delete_hooks(host, lower.index).ok();
     crate::shape::limit_lower(host, lower.index, None)?;
-    if lower.mac.map(spec::mac::Mac) != borrowed.mac {
-        let mac = borrowed.mac.map(|mac| mac.0);
-        link::set(host, lower.index, &Change { mac, ..Change::default() })?;
-    }
     link::set_link_local(host, lower.index, true).ok();
     restore(host, borrowed)
 }

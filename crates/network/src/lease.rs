@@ -132,7 +132,10 @@ pub(crate) fn mac_of(container: &str, network: &str) -> Mac {
 
 impl Networks {
     fn leases(&self, network: &Network) -> Result<Leases> {
-        Ok(place::read(&self.root.join(format!("{}.leases.json", network.name)))?.unwrap_or_default())
+        // One that can not be read was cut off by a crash of the host: addresses are given anew, which beats no start at all.
+        Ok(place::read(&self.root.join(format!("{}.leases.json", network.name)))
+            .unwrap_or_default()
+            .unwrap_or_default())
     }
 
     /// The lease of a container on a network, made or changed as its device wants it. The caller holds the lock.

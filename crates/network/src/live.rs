@@ -41,7 +41,7 @@ pub struct Live {
 }
 
 /// A device of the host as it was before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Borrowed {
     /// Its name.
     pub name: String,
@@ -53,6 +53,12 @@ pub struct Borrowed {
     pub up: bool,
     /// Its addresses, with prefix lengths.
     pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// Its routes of the main table: where to, by which router, metric.
+    #[serde(default)]
+    pub routes: Vec<(std::net::IpAddr, u8, Option<std::net::IpAddr>, Option<u32>)>,
+    /// Its number inside, by which it is known however it is called there.
+    #[serde(default)]
+    pub inside: Option<u32>,
     /// It stays on the host, and the container has a device that is wired to it: what is limited must be where root inside
     /// can not reach it.
     #[serde(default)]
@@ -88,7 +94,8 @@ impl Networks {
         if !self.run.exists() {
             return Ok(Vec::new());
         }
-        let names = kernel::file::names(&self.run)?;
+        // It goes with the last network, at any moment.
+        let names = kernel::file::names(&self.run).unwrap_or_default();
         Ok(names.into_iter().filter(|name| self.run.join(name).join("endpoints").exists()).collect())
     }
 
@@ -103,6 +110,17 @@ impl Networks {
         }
         list.sort_by_key(|live| live.index);
         Ok(list)
+    }
+
+    /// Is any device on this network?
+    pub(crate) fn is_used(&self, network: &str) -> bool {
+        kernel::file::names(&directory(self, network))
+            .is_ok_and(|names| names.iter().any(|name| !name.starts_with('.')))
+    }
+
+    /// Is any network up, or any device attached?
+    pub(crate) fn is_anything_up(&self) -> Result<bool> {
+        Ok(self.running()?.iter().any(|name| self.is_used(name)))
     }
 
     pub(crate) fn record(&self, live: &Live) -> Result<()> {

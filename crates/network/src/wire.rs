@@ -65,10 +65,33 @@ impl Networks {
         match self.wire_all(owner, list, publishes, whole, &mut wired) {
             Ok(()) => Ok(wired),
             Err(error) => {
-                self.unwire(&owner.id, Some(&wired));
+                let mut error = error;
+                let left = self.undo(&owner.id, list, &wired);
+                if !left.is_empty() {
+                    error.message =
+                        format!("{}; and what was made could not all be undone: {}", error.message, left.join("; "));
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Takes back all that a failed start has made: the namespace lives, so that nothing goes by itself.
+    fn undo(&self, container: &str, list: &[Attachment], wired: &Wired) -> Vec<String> {
+        let mut failed = Vec::new();
+        let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
+            Ok((_lock, attached)) => {
+                attached.iter().for_each(|live| self.unwire_one(live, Some(wired), Ends::Now, &mut note));
+                for network in list.iter().filter_map(|one| one.network.as_ref()) {
+                    if !self.is_used(network.name.as_str()) {
+                        note(self.take_down(network, Rules::default()));
+                    }
+                }
+            }
+            Err(error) => note(Err(error)),
+        }
+        failed
     }
 
     fn wire_all(
@@ -87,7 +110,7 @@ impl Networks {
             // Ports lead to the first device that has an address they can lead to.
             let takes = one.v4.is_some() || one.v6.is_some();
             let own: &[Publish] = if takes { std::mem::take(&mut publishes) } else { &[] };
-            let limits = if list.len() == 1 { least(&one.nic.limits, whole) } else { one.nic.limits };
+            let limits = if list.len() == 1 { one.nic.limits.least(whole) } else { one.nic.limits };
             self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
                 .doing(|| format!("attach {} to {}", one.interface, one.place.trim_start_matches('@')))?;
         }
@@ -122,21 +145,32 @@ impl Networks {
             [] => (Vec::new(), Kept::default()),
             _ => ports::take(publishes, &self.all_endpoints()?, [one.v4.is_some(), one.v6.is_some()])?,
         };
+        if link::find(there, &one.interface)?.is_some() {
+            return Err(Error::new(Kind::Conflict, format!("it has a device {} already", one.interface))
+                .hint("give this one another name: interface=NAME"));
+        }
         let mut live = live(owner, one, settled, limits);
         let isolated = one.network.as_ref().is_some_and(|network| network.isolated);
-        // Written down first: whoever finds it half done knows what there may be.
-        self.record(&live)?;
         let wires = is_lent(one) && limits.effective().is_some();
+        if is_lent(one) {
+            device::sweep(host, &one.device)?;
+            live.borrowed = device::survey(host, one, wires)?;
+        }
         if wires {
             live.device = Some(one.device.clone());
-            live.borrowed = device::wire_to(host, wired.namespace.as_fd(), one)?;
-        } else {
-            live.borrowed = device::make(host, wired.namespace.as_fd(), one)?;
         }
-        if wires || live.borrowed.is_some() {
+        // Written down first: whoever finds it half done knows what there may be, and what it was before.
+        self.record(&live)?;
+        match wires {
+            true => device::wire_to(host, wired.namespace.as_fd(), one)?,
+            false => device::make(host, wired.namespace.as_fd(), one)?,
+        }
+        if let Some(borrowed) = live.borrowed.as_mut().filter(|_| !wires) {
+            borrowed.inside = Some(device::index_of(there, &one.interface)?);
             self.record(&live)?;
         }
         self.filter(&rules::of_live(one.network.as_ref(), &live), &Rules::default())?;
+        self.open_ports(host, one.network.as_ref(), &live.publishes)?;
         shape_live(host, &live, limits)?;
         if live.device.is_some() && !wires {
             device::ready(host, one, isolated)?;
@@ -160,10 +194,22 @@ impl Networks {
         let limits = one.nic.limits;
         let joined = self.wire_one(owner, one, &[], &limits, wired, &mut host, &mut there);
         joined.doing(|| format!("attach {} to {place}", one.interface)).inspect_err(|_| {
-            let namespace = kernel::file::duplicate(&wired.namespace);
             // What was said first is the reason.
-            drop(namespace.map(|namespace| self.detach(&owner.id, &one.place, namespace)));
+            self.undo_join(&owner.id, one, wired);
         })
+    }
+
+    fn undo_join(&self, container: &str, one: &Attachment, wired: &Wired) {
+        let Ok(_lock) = self.lock() else { return };
+        let list = self.endpoints_of(container).unwrap_or_default();
+        match list.iter().find(|live| live.network == one.place) {
+            Some(live) => self.unwire_one(live, Some(wired), Ends::Now, &mut drop),
+            None => {
+                if let Some(network) = one.network.as_ref().filter(|network| !self.is_used(network.name.as_str())) {
+                    self.take_down(network, Rules::default()).ok();
+                }
+            }
+        }
     }
 
     /// Has the container a way to everywhere already, for IPv4 and IPv6?
@@ -202,6 +248,16 @@ impl Networks {
         Ok(list)
     }
 
+    /// What published ports need of the network besides the packet filter.
+    fn open_ports(&self, host: &mut Socket, network: Option<&Network>, publishes: &[Publish]) -> Result<()> {
+        let local =
+            |publish: &Publish| publish.address.is_none_or(|address| address.is_loopback() || address.is_unspecified());
+        match network.filter(|network| network.is_managed()) {
+            Some(network) if publishes.iter().any(local) => self.open_loopback(host, network),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn all_endpoints(&self) -> Result<Vec<Live>> {
         let mut list = Vec::new();
         for network in self.running()? {
@@ -219,8 +275,9 @@ impl Networks {
         let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
         match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
             Ok((_lock, list)) => {
+                let ends = if wired.is_some() { Ends::WithNamespace } else { Ends::Now };
                 for live in &list {
-                    self.unwire_one(live, wired, &mut note);
+                    self.unwire_one(live, wired, ends, &mut note);
                 }
             }
             Err(error) => note(Err(error)),
@@ -228,18 +285,20 @@ impl Networks {
         failed
     }
 
-    /// Takes one device off; the caller holds the lock.
-    fn unwire_one(&self, live: &Live, wired: Option<&Wired>, note: &mut dyn FnMut(Result<()>)) {
+    /// Takes one device off; the caller holds the lock. What could not be taken back stays written down, for another try.
+    fn unwire_one(&self, live: &Live, wired: Option<&Wired>, ends: Ends, note: &mut dyn FnMut(Result<()>)) {
         let network = live.network.parse().ok().and_then(|name| self.get(&name).ok());
-        note(take_away(live, wired));
-        note(self.forget(live));
+        let taken = take_away(live, wired, ends);
+        if taken.is_ok() || live.borrowed.is_none() {
+            note(self.forget(live));
+        }
+        note(taken);
         let rules = rules::of_live(network.as_ref(), live);
-        match (&network, self.endpoints(&live.network)) {
-            (Some(network), Ok(left)) if left.is_empty() && network.is_managed() => {
-                note(self.take_down(network));
-            }
-            (_, Ok(left)) => {
-                if left.is_empty() {
+        let used = self.is_used(&live.network);
+        match &network {
+            Some(network) if !used && network.is_managed() => note(self.take_down(network, rules)),
+            _ => {
+                if !used {
                     kernel::file::remove_any(&self.run_of(&live.network)).ok();
                     self.tidy_run();
                 }
@@ -247,7 +306,6 @@ impl Networks {
                     note(self.filter_without(&rules));
                 }
             }
-            (_, Err(error)) => note(Err(error)),
         }
     }
 
@@ -267,14 +325,9 @@ impl Networks {
         })?;
         let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
         let mut failed: Vec<String> = Vec::new();
-        // The container's end goes with the host's, but that takes until the kernel is idle: who asks next must not see it.
-        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
-        if live.borrowed.is_none()
-            && let Some(found) = link::find(&mut there, &live.interface)?
-        {
-            failed.extend(link::delete(&mut there, found.index).err().map(|error| error.to_string()));
-        }
-        self.unwire_one(&live, Some(&wired), &mut |done| failed.extend(done.err().map(|error| error.message)));
+        self.unwire_one(&live, Some(&wired), Ends::Now, &mut |done| {
+            failed.extend(done.err().map(|error| error.message))
+        });
         match failed.is_empty() {
             true => Ok(live),
             false => Err(Error::new(Kind::Own, failed.join("; "))),
@@ -313,8 +366,30 @@ impl Networks {
         let mut changed = live.clone();
         changed.publishes.extend(&settled);
         self.record(&changed)?;
-        self.filter(&only_ports(&changed, &settled), &Rules::default())?;
+        let network = live.network.parse().ok().and_then(|name| self.get(&name).ok());
+        let mut host = Socket::open(Family::Route)?;
+        let opened = self
+            .filter(&only_ports(&changed, &settled), &Rules::default())
+            .and_then(|()| self.open_ports(&mut host, network.as_ref(), &settled));
+        if let Err(error) = opened {
+            self.record(live)?;
+            return Err(error);
+        }
         Ok((settled, kept))
+    }
+
+    /// Tells all networks of a container's new names; its aliases stay.
+    ///
+    /// # Errors
+    /// When a file can not be written.
+    pub fn rename(&self, container: &str, old: &[String], new: &[String]) -> Result<()> {
+        let _lock = self.lock()?;
+        for mut live in self.endpoints_of(container)? {
+            let aliases = live.endpoint.names.iter().filter(|name| !old.contains(name)).cloned();
+            live.endpoint.names = new.iter().cloned().chain(aliases.collect::<Vec<_>>()).collect();
+            self.record(&live)?;
+        }
+        Ok(())
     }
 
     /// Takes published ports back; those that are not published are no error.
@@ -438,15 +513,6 @@ fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limit
     }
 }
 
-/// The stricter of both.
-fn least(one: &Limits, other: &Limits) -> Limits {
-    let pick = |a: Option<spec::network::Rate>, b: Option<spec::network::Rate>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Limits { egress: pick(one.egress, other.egress), ingress: pick(one.ingress, other.ingress) }
-}
-
 fn shape_live(host: &mut Socket, live: &Live, limits: &Limits) -> Result<()> {
     let Some(device) = &live.device else { return Ok(()) };
     let limits = limits.effective();
@@ -466,20 +532,33 @@ fn loopback(there: &mut Socket) -> Result<()> {
     Ok(link::set(there, index, &link::Change { up: Some(true), ..link::Change::default() })?)
 }
 
+/// How a device ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// By our hand.
+    Now,
+    /// By itself, with the container's namespace: to be waited for it takes the kernel 30 ms.
+    WithNamespace,
+}
+
 /// Removes what the host has of a device, or takes back what it has lent.
-fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
+fn take_away(live: &Live, wired: Option<&Wired>, ends: Ends) -> Result<()> {
     let mut host = Socket::open(Family::Route)?;
     if let Some(name) = &live.device {
         shape::forget(&mut host, name)?;
-        // The host's end goes with the container's, which goes with its namespace, which nobody is in any more: the kernel does
-        // that by itself, and to be waited for it takes 30 ms.
-        let goes = wired.is_some() && live.borrowed.is_none();
-        if let Some(found) = link::find(&mut host, name)?.filter(|_| !goes) {
-            match link::delete(&mut host, found.index) {
+        if let Some(found) = link::find(&mut host, name)? {
+            // Somebody else may still be in the namespace: a port that is silent does no harm until it goes.
+            let silent =
+                live.bridge.is_some() && ends == Ends::WithNamespace && link::silence(&mut host, found.index).is_ok();
+            let deleted = if silent { Ok(()) } else { link::delete(&mut host, found.index) };
+            match deleted {
                 Err(error) if error.is(kernel::Errno::NODEV) => {}
                 other => other?,
             }
         }
+    }
+    if live.device.is_none() && live.borrowed.is_none() {
+        return remove_inside(live, wired);
     }
     let Some(borrowed) = &live.borrowed else { return Ok(()) };
     match wired {
@@ -487,23 +566,52 @@ fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
         Some(wired) => {
             let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
             let own = namespace::open(std::path::Path::new("/proc/thread-self/ns/net"))?;
-            device::give_back(&mut there, &mut host, own.as_fd(), &live.interface, borrowed)
+            device::give_back(&mut there, &mut host, own.as_fd(), borrowed)
         }
         None => restore_stray(&mut host, live, borrowed),
     }
 }
 
-/// A device whose namespace has ended came back to the host by itself, under the name that it had inside.
+/// A device on one of the host is inside alone; its tag or its address is free for the next one when it is gone.
+fn remove_inside(live: &Live, wired: Option<&Wired>) -> Result<()> {
+    let Some(wired) = wired else { return Ok(()) };
+    let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+    let found = link::list(&mut there)?.into_iter().find(|link| {
+        let made = ["macvlan", "ipvlan", "vlan"].iter().any(|kind| link.kind.as_deref() == Some(kind));
+        made && (link.name == live.interface || link.mac.map(spec::mac::Mac) == Some(live.endpoint.mac))
+    });
+    match found.map(|found| link::delete(&mut there, found.index)) {
+        Some(Err(error)) if !error.is(kernel::Errno::NODEV) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// How long a device may take to come back from a namespace that the kernel takes down.
+const RETURN_MS: u64 = 3000;
+
+/// A device whose namespace has ended comes back to the host by itself, under the name that it had inside.
 fn restore_stray(host: &mut Socket, live: &Live, borrowed: &Borrowed) -> Result<()> {
-    if link::find(host, &borrowed.name)?.is_none()
-        && let Some(found) = link::find(host, &live.interface)?
-        && found.mac.map(spec::mac::Mac) == borrowed.mac.or(Some(live.endpoint.mac))
-    {
-        let name = link::Change { name: Some(&borrowed.name), ..link::Change::default() };
-        link::set(host, found.index, &name)?;
+    let deadline = kernel::time::monotonic_ms() + RETURN_MS;
+    let back = |host: &mut Socket| -> Result<bool> {
+        if link::find(host, &borrowed.name)?.is_some() {
+            return Ok(true);
+        }
+        let Some(found) = link::find(host, &live.interface)? else { return Ok(false) };
+        // Another of that name has another address; a changed address is not told from it, and left alone.
+        if [borrowed.mac, live.nic.mac].contains(&found.mac.map(spec::mac::Mac)) {
+            let name = link::Change { name: Some(&borrowed.name), ..link::Change::default() };
+            link::set(host, found.index, &name)?;
+            return Ok(true);
+        }
+        Ok(false)
+    };
+    while !back(host)? {
+        if kernel::time::monotonic_ms() > deadline {
+            let message = format!("device {} has not come back from the container", borrowed.name);
+            return Err(Error::new(Kind::Own, message)
+                .hint("when ip link shows it again, start or remove the container: that restores it"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    match link::find(host, &borrowed.name)? {
-        Some(_) => device::restore(host, borrowed),
-        None => Ok(()),
-    }
+    device::restore(host, borrowed)
 }

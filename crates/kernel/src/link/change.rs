@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{
     HEADER, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_INFO_SLAVE_DATA, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU, IFLA_NET_NS_FD, Mac, RTM_GETLINK, RTM_NEWLINK, check_name, get, header,
+    IFLA_MTU, IFLA_NET_NS_FD, Mac, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, check_name, get, header,
 };
 use crate::error::{Errno, Error, Result};
 use crate::netlink::{Attributes, Message, Socket};
@@ -84,6 +84,26 @@ impl Port {
             (39, &mut self.locked),
         ]
     }
+}
+
+/// A port of a bridge takes and gives no packet any more, at once; other changes of a port wait for all processors.
+///
+/// # Errors
+/// `EOPNOTSUPP` for a device that is no port, `EBUSY` with the spanning tree protocol.
+pub fn silence(socket: &mut Socket, index: u32) -> Result<()> {
+    const IFLA_BRPORT_STATE: u16 = 1;
+    const IFLA_PROTINFO: u16 = 12;
+    const AF_BRIDGE: u8 = 7;
+    const DISABLED: u8 = 0;
+    let mut head = header(index, 0, 0);
+    if let Some(family) = head.first_mut() {
+        *family = AF_BRIDGE;
+    }
+    let mut message = Message::new(RTM_SETLINK, 0, &head);
+    message.nest(IFLA_PROTINFO, |port| {
+        port.u8(IFLA_BRPORT_STATE, DISABLED);
+    });
+    socket.call(message, || format!("netlink(silence device {index})"))
 }
 
 /// Changes a device.

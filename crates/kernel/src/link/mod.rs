@@ -9,10 +9,11 @@ mod create;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use change::{Change, Master, Port, port, set, set_link_local};
+pub use change::{Change, Master, Port, port, set, set_link_local, silence};
 pub use create::{Bridge, IpvlanMode, Kind, MacvlanMode, New, Peer, VlanProtocol, Vxlan, create};
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_SETLINK: u16 = 19;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 

@@ -58,13 +58,37 @@ pub(super) fn add_port(batch: &mut Batch, table: &Table) {
     };
     fill(batch, table, "port", [vec![IIFNAME.and(ETHER_SADDR).not_in("macs"), goto(REFUSED)]]);
     if bridge {
-        // On somebody else's bridge, where somebody else gives the addresses.
-        fill(batch, table, "port", [vec![IIFNAME.within("free"), accept()]]);
+        add_free(batch, table);
     }
     fill(batch, table, "port", [vec![protocol], vec![goto(REFUSED)]]);
     add_v4(batch, table);
     add_v6(batch, table);
     add_neighbours(batch, table);
+}
+
+/// On somebody else's bridge somebody else gives the addresses: any will do there, from the own MAC. It is no router and no
+/// DHCP server for others, and tags no frames, all the same.
+fn add_free(batch: &mut Batch, table: &Table) {
+    const DHCP_CLIENT: u16 = 68;
+    const DHCP6_CLIENT: u16 = 546;
+    for chain in ["free", "free4", "free6", "free_arp"] {
+        batch.add_chain(table, &Chain::new(chain));
+    }
+    let to = |chain: &str| Verdict::Goto(chain.to_owned());
+    let routers = ROUTERS.map(|kind| (kind, to(REFUSED)));
+    let kinds = [(ETHERTYPE_IP, to("free4")), (ETHERTYPE_IP6, to("free6")), (ETHERTYPE_ARP, to("free_arp"))];
+    fill(batch, table, "port", [vec![IIFNAME.within("free"), goto("free")]]);
+    fill(batch, table, "free", [vec![ETHER_TYPE.verdicts(kinds)], vec![goto(REFUSED)]]);
+    fill(batch, table, "free4", [vec![UDP_DPORT.is(DHCP_CLIENT), goto(REFUSED)], vec![accept()]]);
+    fill(
+        batch,
+        table,
+        "free6",
+        [vec![UDP_DPORT.is(DHCP6_CLIENT), goto(REFUSED)], vec![ICMP6_TYPE.verdicts(routers)], vec![parsed(), accept()]],
+    );
+    fill(batch, table, "free6", [vec![goto(REFUSED)]]);
+    let foreign = vec![IIFNAME.and(ARP_SADDR_ETHER).not_in("macs"), goto(REFUSED)];
+    fill(batch, table, "free_arp", [foreign, vec![accept()]]);
 }
 
 /// `arp_source`: says only that its own addresses are at its own MAC.

@@ -60,6 +60,22 @@ pub enum Attach {
     Cni(String),
 }
 
+impl Attach {
+    /// The name of the place: the network's (`default` where none is named), or `@` and what it is on.
+    #[must_use]
+    pub fn place(&self, default: &str) -> String {
+        match self {
+            Self::Network(name) => name.as_ref().map_or(default, Name::as_str).to_owned(),
+            Self::Bridge(name) => format!("@bridge-{name}"),
+            Self::Macvlan(name, _) => format!("@macvlan-{name}"),
+            Self::Ipvlan(name, _) => format!("@ipvlan-{name}"),
+            Self::Vlan(name, id) => format!("@vlan-{name}.{id}"),
+            Self::Physical(name) => format!("@physical-{name}"),
+            Self::Cni(name) => format!("@cni-{name}"),
+        }
+    }
+}
+
 impl Nic {
     /// A device on a network with all defaults.
     #[must_use]

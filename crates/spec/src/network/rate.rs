@@ -100,6 +100,16 @@ impl Limits {
         Self { egress: change.egress.or(self.egress), ingress: change.ingress.or(self.ingress) }
     }
 
+    /// The stricter of both.
+    #[must_use]
+    pub fn least(&self, other: &Self) -> Self {
+        let pick = |one: Option<Rate>, other: Option<Rate>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { egress: pick(self.egress, other.egress), ingress: pick(self.ingress, other.ingress) }
+    }
+
     /// What is limited in the end.
     #[must_use]
     pub fn effective(&self) -> Self {
