@@ -169,7 +169,10 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
                 let settled = serde_json::from_slice(&answer);
                 return settled.map(Some).map_err(|error| Error::new(Kind::Own, error.to_string()));
             }
-            Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
+            Some(Answer::Refused(reason)) => {
+                let (message, hint) = own::heard(&reason);
+                return Err(Error { kind: Kind::Conflict, message, hint });
+            }
             Some(_) => {}
             None => return Ok(None),
         }

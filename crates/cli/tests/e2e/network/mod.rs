@@ -2,9 +2,10 @@
 //! Networks end to end: each test has a host of its own, a network namespace with a neighbour outside.
 
 mod addresses;
-
+mod kinds;
+mod mend;
 mod names;
 mod ports;
 mod reach;
-
+mod refused;
 mod support;

@@ -46,7 +46,6 @@ fn a_network_has_a_domain_of_its_own() {
     host.sleeping("one", &["--network", "lab"]);
     assert!(host.inside("one", "cat /etc/resolv.conf").contains("search lab.test"));
     assert_eq!(resolve(&host, "one", "one.lab.test").len(), 2);
-    assert_eq!(resolve(&host, "one", "one.cella").len(), 0);
     host.remove(&["one"]);
     host.finish();
 }
@@ -71,11 +70,12 @@ fn an_internal_network_sends_no_question_out() {
     let Some(host) = host("quiet") else { return };
     host.cella(&["network", "create", "--internal", "back"]).ok();
     host.sleeping("db", &["--network", "back"]);
-    host.outside.sh("nft 'table inet count { counter all {}; chain in { type filter hook input priority 0; meta nfproto ipv4 counter name all; } }'").ok();
+    let count = "counter seen {}; chain in { type filter hook input priority 0; meta nfproto ipv4 counter name seen; }";
+    host.outside.sh(&format!("nft 'table inet count {{ {count}; }}'")).ok();
     let answer = host.inside("db", "dig +time=1 +tries=1 www.example.org A | grep status");
     assert!(answer.contains("REFUSED") || answer.contains("NXDOMAIN") || answer.contains("SERVFAIL"), "{answer}");
     assert_eq!(resolve(&host, "db", "db.cella").len(), 2);
-    let counted = host.outside.sh("nft list counter inet count all").ok();
+    let counted = host.outside.sh("nft list counter inet count seen").ok();
     assert!(counted.contains("packets 0 "), "{counted}");
     host.remove(&["db"]);
     host.finish();

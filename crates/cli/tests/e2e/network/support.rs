@@ -204,6 +204,13 @@ impl Host {
         self.own.ask_in_vain(protocol, address, port);
     }
 
+    /// The host is refused there at once.
+    #[track_caller]
+    pub(super) fn refused(&self, protocol: &str, address: &str, port: u16) {
+        let done = self.own.asked(protocol, address, port, "0");
+        assert!(done.out.contains("refused"), "{protocol} {address} {port} answers: {}", done.out);
+    }
+
     /// The neighbour answers on this port.
     pub(super) fn serve_outside(&mut self, port: u16) {
         self.servers.push(self.outside.serve("outside", port));
@@ -245,6 +252,25 @@ impl Host {
         let json: serde_json::Value =
             serde_json::from_str(&self.cella(&["network", "inspect", network]).ok()).unwrap();
         json[0].clone()
+    }
+
+    /// The process id of the default network's helper.
+    #[track_caller]
+    pub(super) fn helper(&self) -> String {
+        let pids = run(Command::new("ip").args(["netns", "pids", &self.own.0])).ok();
+        let is_helper = |pid: &&str| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "cella-network")
+        };
+        pids.lines().find(is_helper).unwrap().to_owned()
+    }
+
+    /// Kills a container's keeper.
+    #[track_caller]
+    pub(super) fn kill_keeper(&self, container: &str) {
+        let pid = self.store.inspect(container, "pid");
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let keeper = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+        self.sh(&format!("kill -9 {keeper}")).ok();
     }
 
     /// Removes these containers.
