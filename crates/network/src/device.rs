@@ -12,6 +12,7 @@ use kernel::{neighbour, net};
 use spec::network::{Attach, Driver, IpvlanMode, MacvlanMode};
 
 use crate::attachment::{Attachment, routed_gateway};
+use crate::borrow;
 use crate::error::{Error, Kind, Result};
 use crate::live::Borrowed;
 
@@ -20,7 +21,7 @@ pub(crate) fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
     Ok(link_of(socket, name)?.index)
 }
 
-fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
+pub(crate) fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
     let missing =
         || Error::new(Kind::Own, format!("this host has no device {name}")).hint("ip link shows those it has");
     link::find(socket, name)?.ok_or_else(missing)
@@ -53,7 +54,7 @@ pub(crate) fn make(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachmen
             let kind = LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q };
             on_parent(host, namespace, one, parent, kind).map(|()| None)
         }
-        (Attach::Physical(name), _) => lend(host, namespace, one, name).map(Some),
+        (Attach::Physical(name), _) => borrow::lend(host, namespace, one, name).map(Some),
         (Attach::Network(_) | Attach::Cni(_), None) => Err(Error::new(Kind::Own, "a device without a kind")),
     }
 }
@@ -106,63 +107,6 @@ fn on_parent(
     Ok(())
 }
 
-/// Moves a device of the host in.
-fn lend(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, name: &str) -> Result<Borrowed> {
-    let before = link_of(host, name)?;
-    let mut addresses = address::list(host, Some(before.index))?;
-    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
-    let there = Change {
-        name: Some(&one.interface),
-        namespace: Some(namespace),
-        mac: one.nic.mac.map(|mac| mac.0),
-        mtu: one.mtu,
-        ..Change::default()
-    };
-    link::set(host, before.index, &there)?;
-    Ok(Borrowed {
-        name: name.to_owned(),
-        mac: before.mac.map(spec::mac::Mac),
-        mtu: before.mtu,
-        up: before.up,
-        addresses: addresses.into_iter().map(|address| (address.ip, address.prefix)).collect(),
-        wired: false,
-    })
-}
-
-/// Gives a device back to the host that `own` stands for, as it was.
-pub(crate) fn give_back(
-    there: &mut Socket,
-    host: &mut Socket,
-    own: BorrowedFd<'_>,
-    interface: &str,
-    borrowed: &Borrowed,
-) -> Result<()> {
-    if let Some(inside) = link::find(there, interface)? {
-        let back = Change {
-            name: Some(&borrowed.name),
-            namespace: Some(own),
-            mac: borrowed.mac.map(|mac| mac.0),
-            mtu: Some(borrowed.mtu),
-            ..Change::default()
-        };
-        link::set(there, inside.index, &Change { up: Some(false), ..Change::default() })?;
-        link::set(there, inside.index, &back)?;
-    }
-    restore(host, borrowed)
-}
-
-/// The addresses and the state of a device that has come back.
-pub(crate) fn restore(host: &mut Socket, borrowed: &Borrowed) -> Result<()> {
-    let index = index_of(host, &borrowed.name)?;
-    for (ip, prefix) in &borrowed.addresses {
-        match address::add(host, &Address::new(index, *ip, *prefix)) {
-            Err(error) if error.is(kernel::Errno::EXIST) => {}
-            other => other?,
-        }
-    }
-    Ok(link::set(host, index, &Change { up: Some(borrowed.up), ..Change::default() })?)
-}
-
 /// Sets up the host's end: for a port of a bridge its flags, for a routed pair its routes.
 pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Result<()> {
     let routed = one.network.as_ref().is_some_and(|network| matches!(network.driver, Driver::Routed));
@@ -199,7 +143,7 @@ pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Resu
     Ok(())
 }
 
-fn exists(error: kernel::Error) -> kernel::Result<()> {
+pub(crate) fn exists(error: kernel::Error) -> kernel::Result<()> {
     if error.is(kernel::Errno::EXIST) { Ok(()) } else { Err(error) }
 }
 
@@ -222,11 +166,24 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
         address::add(there, &Address { broadcast, ..Address::new(index, ip, prefix) }).or_else(exists)?;
     }
     link::set(there, index, &Change { up: Some(true), ..Change::default() })?;
+    if routed {
+        to_others(there, index, one)?;
+    }
     for router in &one.routers {
-        if routed && router.is_ipv4() {
-            route::replace(there, &Route { device: Some(index), ..Route::to(*router, 32) })?;
-        }
         route::replace(there, &Route { device: Some(index), onlink: true, ..Route::default_by(*router) })?;
+    }
+    Ok(())
+}
+
+/// The way to the others of a routed network, whose only neighbour on the link is the host.
+fn to_others(there: &mut Socket, index: u32, one: &Attachment) -> Result<()> {
+    for subnet in one.network.iter().flat_map(|network| &network.subnets) {
+        let router = routed_gateway(matches!(subnet.net, ipnet::IpNet::V6(_)));
+        if router.is_ipv4() {
+            route::replace(there, &Route { device: Some(index), ..Route::to(router, 32) })?;
+        }
+        let to = Route::to(subnet.net.network(), subnet.net.prefix_len());
+        route::replace(there, &Route { gateway: Some(router), device: Some(index), onlink: true, ..to })?;
     }
     Ok(())
 }
@@ -245,17 +202,8 @@ pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attach
         _ => lower_of(host, one)?,
     };
     let before = link_of(host, &lower)?;
-    let mut addresses = address::list(host, Some(before.index))?;
-    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
-    let borrowed = Borrowed {
-        name: lower.clone(),
-        mac: before.mac.map(spec::mac::Mac),
-        mtu: before.mtu,
-        up: before.up,
-        addresses: addresses.iter().map(|address| (address.ip, address.prefix)).collect(),
-        wired: true,
-    };
-    for one in &addresses {
+    let borrowed = Borrowed { wired: true, ..borrow::remember(host, &before)? };
+    for one in &borrow::addresses(host, before.index)? {
         address::delete(host, one)?;
     }
     // Both have the same address on the link, so that what is for it is taken in.
@@ -314,5 +262,5 @@ pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed:
         link::set(host, lower.index, &Change { mac, ..Change::default() })?;
     }
     link::set_link_local(host, lower.index, true).ok();
-    restore(host, borrowed)
+    borrow::restore(host, borrowed)
 }

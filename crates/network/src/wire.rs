@@ -13,10 +13,10 @@ use crate::attachment::{Attachment, Owner};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::firewall::Rules;
 use crate::helper::Endpoint;
-use crate::live::{Borrowed, Live};
+use crate::live::Live;
 use crate::place::Networks;
 use crate::ports::{self, Kept};
-use crate::{device, rules, shape};
+use crate::{borrow, device, rules, shape};
 
 /// What an attached container holds as long as it runs.
 #[derive(Debug)]
@@ -364,7 +364,7 @@ impl Networks {
     }
 
     /// Makes hosts' ends ports again of a bridge that was removed by hand.
-    fn rejoin(&self, host: &mut Socket, network: &Network) -> Result<()> {
+    pub(crate) fn rejoin(&self, host: &mut Socket, network: &Network) -> Result<()> {
         if !network.is_managed() {
             return Ok(());
         }
@@ -485,23 +485,8 @@ fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
         Some(wired) => {
             let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
             let own = namespace::open(std::path::Path::new("/proc/thread-self/ns/net"))?;
-            device::give_back(&mut there, &mut host, own.as_fd(), &live.interface, borrowed)
+            borrow::give_back(&mut there, &mut host, own.as_fd(), &live.interface, borrowed)
         }
-        None => restore_stray(&mut host, live, borrowed),
-    }
-}
-
-/// A device whose namespace has ended came back to the host by itself, under the name that it had inside.
-fn restore_stray(host: &mut Socket, live: &Live, borrowed: &Borrowed) -> Result<()> {
-    if link::find(host, &borrowed.name)?.is_none()
-        && let Some(found) = link::find(host, &live.interface)?
-        && found.mac.map(spec::mac::Mac) == borrowed.mac.or(Some(live.endpoint.mac))
-    {
-        let name = link::Change { name: Some(&borrowed.name), ..link::Change::default() };
-        link::set(host, found.index, &name)?;
-    }
-    match link::find(host, &borrowed.name)? {
-        Some(_) => device::restore(host, borrowed),
-        None => Ok(()),
+        None => borrow::restore_stray(&mut host, live, borrowed),
     }
 }

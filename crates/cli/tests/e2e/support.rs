@@ -110,6 +110,14 @@ impl Store {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// With the claims of subnets that this machine has out of sight: on another host there are others.
+    pub(crate) fn claiming_alone(&self, arguments: &[&str]) -> Done {
+        let hide = "mkdir -p /var/lib/cella/subnets && mount -t tmpfs none /var/lib/cella/subnets && exec \"$@\"";
+        let mut command = self.on_host("unshare");
+        command.args(["-m", "sh", "-c", hide, "sh"]).arg(program()).env("CELLA_ROOT", &self.root).args(arguments);
+        command.output().unwrap().into()
+    }
+
     /// A shell script in a throw-away container of the host's userland.
     pub(crate) fn sh(&self, flags: &[&str], script: &str) -> Done {
         let arguments = [&["run", "--rm"], flags, &["host", "sh", "-c", script]].concat();

@@ -146,6 +146,11 @@ impl Host {
         [rules, devices.collect::<Vec<_>>().join("\n")]
     }
 
+    /// Its namespace's name.
+    pub(super) fn name(&self) -> &str {
+        &self.own.0
+    }
+
     /// A shell script on the host.
     pub(super) fn sh(&self, script: &str) -> Done {
         self.own.sh(script)
@@ -255,13 +260,12 @@ impl Host {
     }
 
     /// The process id of the default network's helper.
-    #[track_caller]
-    pub(super) fn helper(&self) -> String {
+    pub(super) fn helper(&self) -> Option<String> {
         let pids = run(Command::new("ip").args(["netns", "pids", &self.own.0])).ok();
         let is_helper = |pid: &&str| {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "cella-network")
         };
-        pids.lines().find(is_helper).unwrap().to_owned()
+        pids.lines().find(is_helper).map(str::to_owned)
     }
 
     /// Kills a container's keeper.
