@@ -2,6 +2,7 @@
 //! Devices of the host that a container has as long as it runs: what they were is remembered, and they come back as they were.
 
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use kernel::address::{self, Address};
 use kernel::link::{self, Change, Link};
@@ -11,8 +12,22 @@ use spec::mac::Mac;
 
 use crate::attachment::Attachment;
 use crate::device::{exists, index_of, link_of};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::live::{Borrowed, BorrowedRoute, Live};
+
+/// How long the kernel may take to end a namespace.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks again until there is an answer, or for as long as the end of a namespace may take.
+pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask()? {
+            None if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            answer => return Ok(answer),
+        }
+    }
+}
 
 /// The addresses of a device that somebody gave it for good.
 pub(crate) fn addresses(host: &mut Socket, index: u32) -> Result<Vec<Address>> {
@@ -115,7 +130,12 @@ pub(crate) fn restore(host: &mut Socket, borrowed: &Borrowed) -> Result<()> {
 
 /// A device whose namespace has ended came back to the host by itself, with the name and the MAC address that it had inside.
 pub(crate) fn restore_stray(host: &mut Socket, live: &Live, borrowed: &Borrowed) -> Result<()> {
-    let Some(found) = stray(host, live, borrowed)? else { return Ok(()) };
+    let gone = || {
+        let message = format!("device {} did not come back from the namespace of its container", borrowed.name);
+        Error::new(Kind::Own, message).hint("ip link shows where it is")
+    };
+    // The kernel takes a namespace apart when it has time.
+    let found = patiently(|| stray(host, live, borrowed))?.ok_or_else(gone)?;
     let is_as_it_was = found.name == borrowed.name && found.mac.map(Mac) == borrowed.mac;
     if !is_as_it_was {
         link::set(host, found.index, &Change { up: Some(false), ..Change::default() })?;

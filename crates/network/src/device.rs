@@ -165,7 +165,7 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
         };
         address::add(there, &Address { broadcast, ..Address::new(index, ip, prefix) }).or_else(exists)?;
     }
-    link::set(there, index, &Change { up: Some(true), ..Change::default() })?;
+    up(there, index)?;
     if routed {
         to_others(there, index, one)?;
     }
@@ -173,6 +173,23 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
         route::replace(there, &Route { device: Some(index), onlink: true, ..Route::default_by(*router) })?;
     }
     Ok(())
+}
+
+/// Two devices of one MAC address on the same parent are not up at once; the one of a run before is there until the kernel has
+/// ended its namespace.
+fn up(there: &mut Socket, index: u32) -> Result<()> {
+    let mut last = None;
+    let done = borrow::patiently(|| match link::set(there, index, &Change { up: Some(true), ..Change::default() }) {
+        Err(error) if error.is(kernel::Errno::ADDRINUSE) => {
+            last = Some(error);
+            Ok(None)
+        }
+        other => Ok(Some(other?)),
+    })?;
+    match (done, last) {
+        (None, Some(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The way to the others of a routed network, whose only neighbour on the link is the host.

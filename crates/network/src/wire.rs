@@ -267,13 +267,7 @@ impl Networks {
         })?;
         let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
         let mut failed: Vec<String> = Vec::new();
-        // The container's end goes with the host's, but that takes until the kernel is idle: who asks next must not see it.
-        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
-        if live.borrowed.is_none()
-            && let Some(found) = link::find(&mut there, &live.interface)?
-        {
-            failed.extend(link::delete(&mut there, found.index).err().map(|error| error.to_string()));
-        }
+        failed.extend(remove_inside(&wired, &live).err().map(|error| error.message));
         self.unwire_one(&live, Some(&wired), &mut |done| failed.extend(done.err().map(|error| error.message)));
         match failed.is_empty() {
             true => Ok(live),
@@ -466,6 +460,16 @@ fn loopback(there: &mut Socket) -> Result<()> {
     Ok(link::set(there, index, &link::Change { up: Some(true), ..link::Change::default() })?)
 }
 
+/// Removes the container's end. It goes with the host's, too, but that takes until the kernel is idle: who asks next must not
+/// see it.
+fn remove_inside(wired: &Wired, live: &Live) -> Result<()> {
+    let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+    match link::find(&mut there, &live.interface)? {
+        Some(found) if live.borrowed.is_none() => Ok(link::delete(&mut there, found.index)?),
+        _ => Ok(()),
+    }
+}
+
 /// Removes what the host has of a device, or takes back what it has lent.
 fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
     let mut host = Socket::open(Family::Route)?;
@@ -479,7 +483,13 @@ fn take_away(live: &Live, wired: Option<&Wired>) -> Result<()> {
             }
         }
     }
-    let Some(borrowed) = &live.borrowed else { return Ok(()) };
+    let Some(borrowed) = &live.borrowed else {
+        // Without an end of the host's it would be on its parent until the namespace has ended, and a restart find it there.
+        return match wired {
+            Some(wired) if live.device.is_none() => remove_inside(wired, live),
+            _ => Ok(()),
+        };
+    };
     match wired {
         _ if borrowed.wired => device::unwire_from(&mut host, live, borrowed),
         Some(wired) => {

@@ -204,7 +204,7 @@ fn a_device_of_the_host_is_given_back_after_kill_9_of_the_keeper() {
     let (pid, hold) = (host.store.inspect("web", "pid"), format!("{}-hold", host.outside.0));
     host.sh(&format!("ip netns attach {hold} {pid}")).ok();
     host.kill_keeper("web");
-    until("it is over", || host.store.inspect("web", "status") != "running");
+    until("it is over", || host.is_dead(&pid));
     host.outside.sh(&format!("ip -n {hold} link set lan netns {}; ip netns del {hold}", host.name())).ok();
     assert!(host.sh("ip link show lan").ok().contains("state DOWN"));
     host.remove(&["web"]);
@@ -230,7 +230,8 @@ fn a_vxlan_joins_the_networks_of_two_hosts() {
     host.serving("near", 80, &["--network", "wide"]);
     other.cella(&["run", "-d", "--name", "far", "--network", "wide", "host", "sleep", "1000"]).ok();
     let near = host.addresses("wide", "near")[0].clone();
-    let get = format!("for i in 1 2 3 4 5 6 7 8; do busybox nc -w 2 {near} 80 </dev/null && exit; sleep 0.2; done; exit 1");
+    let get =
+        format!("for i in 1 2 3 4 5 6 7 8; do busybox nc -w 2 {near} 80 </dev/null && exit; sleep 0.2; done; exit 1");
     let answer = other.cella(&["exec", "far", "sh", "-c", &get]).ok();
     assert!(answer.starts_with("near 10.80.0.1"), "{answer}");
     assert_eq!(host.inside("near", "cat /sys/class/net/eth0/mtu"), "1450");

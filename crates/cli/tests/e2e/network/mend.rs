@@ -91,7 +91,7 @@ fn names_are_answered_again_after_kill_9_of_the_helper() {
     for again in ["start", "repair"] {
         let helper = host.helper().unwrap();
         host.sh(&format!("kill -9 {helper}")).ok();
-        until("it is dead", || host.helper().is_none());
+        until("it is dead", || host.is_dead(&helper));
         match again {
             "start" => host.sleeping("two", &[]),
             _ => drop(host.cella(&["network", "repair"]).ok()),

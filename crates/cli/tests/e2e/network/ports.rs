@@ -117,7 +117,12 @@ fn all_ports_of_an_image_are_published() {
 
 /// The containers that there are, the devices, and the rules.
 fn state(host: &Host) -> String {
-    format!("{}\n{}\n{}", host.cella(&["ls", "-a", "-q"]).ok(), host.sh("ip -br link").ok(), host.sh("nft list ruleset").ok())
+    format!(
+        "{}\n{}\n{}",
+        host.cella(&["ls", "-a", "-q"]).ok(),
+        host.sh("ip -br link").ok(),
+        host.sh("nft -s list ruleset").ok()
+    )
 }
 
 #[test]

@@ -8,7 +8,9 @@ fn a_subnet_that_overlaps_is_refused() {
     let Some(host) = host("overlap") else { return };
     let create = |subnet: &str, name: &str| host.cella(&["network", "create", "--subnet", subnet, name]);
     create("10.81.0.0/24", "one").ok();
-    for (subnet, other) in [("10.81.0.128/25", "10.81.0.0/24"), ("10.81.0.0/16", "10.81.0.0/24"), ("192.0.2.0/25", "192.0.2.0/24")] {
+    for (subnet, other) in
+        [("10.81.0.128/25", "10.81.0.0/24"), ("10.81.0.0/16", "10.81.0.0/24"), ("192.0.2.0/25", "192.0.2.0/24")]
+    {
         let told = create(subnet, "two").fails(1);
         assert!(told.contains(other) && told.contains("--subnet"), "{told}");
     }
@@ -45,7 +47,9 @@ fn addresses_that_are_taken_are_refused() {
         let told = host.cella(&["run", "--rm", "--network", &flag, "host", "true"]).fails(125);
         assert!(told.contains(option.split_once('=').unwrap().1) && told.contains("taken"), "{told}");
     }
-    for option in ["ip=10.86.0.9", "ip=10.85.0.1", "ip=10.85.0.255", "ip6=fd00:86::9", "mac=ff:ff:ff:ff:ff:ff", "ip=x", "mac=x"] {
+    for option in
+        ["ip=10.86.0.9", "ip=10.85.0.1", "ip=10.85.0.255", "ip6=fd00:86::9", "mac=ff:ff:ff:ff:ff:ff", "ip=x", "mac=x"]
+    {
         host.cella(&["run", "--rm", "--network", &format!("net,{option}"), "host", "true"]).fails(125);
     }
     host.remove(&["one"]);

@@ -140,7 +140,8 @@ impl Host {
     /// The packet filter and the devices with their addresses and routes, without what counts or passes.
     fn now(&self) -> [String; 2] {
         let rules = self.sh("nft list ruleset").ok();
-        let devices = "ip -br link; ip -br addr; ip route show table all; ip -6 route show table all; ip neigh show proxy";
+        let devices =
+            "ip -br link; ip -br addr; ip route show table all; ip -6 route show table all; ip neigh show proxy";
         let devices = self.sh(devices).ok();
         let devices = devices.lines().filter(|line| !line.contains("anycast") && !line.contains("multicast"));
         [rules, devices.collect::<Vec<_>>().join("\n")]
@@ -157,6 +158,10 @@ impl Host {
     }
 
     pub(super) fn cella(&self, arguments: &[&str]) -> Done {
+        // What other hosts, which are on this machine too, have of subnets is not this one's to know.
+        if arguments.starts_with(&["network", "create"]) {
+            return self.store.claiming_alone(arguments);
+        }
         self.store.cella(arguments)
     }
 
@@ -254,8 +259,7 @@ impl Host {
     /// A network as `inspect` has it.
     #[track_caller]
     pub(super) fn network(&self, network: &str) -> serde_json::Value {
-        let json: serde_json::Value =
-            serde_json::from_str(&self.cella(&["network", "inspect", network]).ok()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&self.cella(&["network", "inspect", network]).ok()).unwrap();
         json[0].clone()
     }
 
@@ -266,6 +270,11 @@ impl Host {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "cella-network")
         };
         pids.lines().find(is_helper).map(str::to_owned)
+    }
+
+    /// Is nothing left of a process but what its parent has not read?
+    pub(super) fn is_dead(&self, pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
     }
 
     /// Kills a container's keeper.
