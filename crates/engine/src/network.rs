@@ -285,6 +285,20 @@ impl From<network::Result<Vec<Publish>>> for Done {
     }
 }
 
+/// A failed start as the keeper tells it: what would help is on a second line.
+fn told(error: network::Error) -> String {
+    let hint = error.hint.map(|hint| format!("\n{hint}")).unwrap_or_default();
+    error.message + &hint
+}
+
+/// What the keeper has told, and what would help.
+pub(crate) fn heard(text: &str) -> (String, Option<String>) {
+    match text.split_once('\n') {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
 /// The keeper's part: attaches and takes off.
 pub(crate) struct Wiring {
     networks: Networks,
@@ -372,10 +386,7 @@ impl Wire for Wiring {
     fn wire(&mut self, namespace: OwnedFd) -> std::result::Result<Vec<String>, Failure> {
         let (list, publishes, bandwidth) = (&self.attachments, &self.publishes, &self.bandwidth);
         let wired = self.networks.wire(&self.owner, namespace, list, publishes, bandwidth);
-        let mut wired = wired.map_err(|error| {
-            let hint = error.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-            Failure { kind: FailureKind::Own, message: format!("{}{hint}", error.message) }
-        })?;
+        let mut wired = wired.map_err(|error| Failure { kind: FailureKind::Own, message: told(error) })?;
         let warnings = std::mem::take(&mut wired.warnings);
         self.wired = Some(wired);
         Ok(warnings)

@@ -170,7 +170,10 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
                 let done = done.map_err(|error| Error::new(Kind::Own, error.to_string()))?;
                 return done.into_result().map(Some);
             }
-            Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
+            Some(Answer::Refused(reason)) => {
+                let (message, hint) = own::heard(&reason);
+                return Err(Error { kind: Kind::Conflict, message, hint });
+            }
             Some(_) => {}
             None => return Ok(None),
         }
@@ -263,8 +266,8 @@ pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Resu
     }
     let what = || format!("publish ports of {}", found.name);
     let settled = ask(store, &found, &Ask::Publish(ports.to_vec())).doing(what)?.unwrap_or_else(|| ports.to_vec());
-    // One that was chosen is chosen anew at the next start.
-    found.record.definition.ports.extend(ports);
+    // One that was chosen stays what it is: it has been told.
+    found.record.definition.ports.extend(&settled);
     save(store, &found)?;
     Ok(settled)
 }

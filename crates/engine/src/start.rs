@@ -212,7 +212,8 @@ pub(crate) fn of_failure(failure: Failure) -> Error {
         FailureKind::NotFound => (Kind::NoProgram, Some("the program is looked for in the image's own PATH")),
         FailureKind::NotExecutable => (Kind::NotExecutable, None),
     };
-    Error { kind, message: failure.message, hint: hint.map(str::to_owned) }
+    let (message, told) = crate::network::heard(&failure.message);
+    Error { kind, message, hint: told.or(hint.map(str::to_owned)) }
 }
 
 /// The files that name the container and its network, mounted over the image's.

@@ -56,6 +56,8 @@ impl Networks {
             kernel::file::make_directories(&directory, 0o755)?;
             kernel::file::make_directory(&directory.join("endpoints"), 0o755)?;
             place::publish(&directory, CONFIG, &config(network))?;
+            // Somebody has removed the bridge below those who were on it.
+            self.rejoin(host, network)?;
             self.filter(&rules::of_network(network), &Rules::default())?;
             place::publish(&directory, UP, &network.device)?;
         }

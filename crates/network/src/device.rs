@@ -12,6 +12,7 @@ use kernel::{neighbour, net};
 use spec::network::{Attach, Driver, IpvlanMode, MacvlanMode};
 
 use crate::attachment::{Attachment, routed_gateway};
+use crate::borrow;
 use crate::error::{Error, Kind, Result};
 use crate::live::Borrowed;
 
@@ -20,40 +21,15 @@ pub(crate) fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
     Ok(link_of(socket, name)?.index)
 }
 
-fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
+pub(crate) fn link_of(socket: &mut Socket, name: &str) -> Result<link::Link> {
     let missing =
         || Error::new(Kind::Own, format!("this host has no device {name}")).hint("ip link shows those it has");
     link::find(socket, name)?.ok_or_else(missing)
 }
 
 /// The name that a device has on its way into a container, where its own may be taken on the host.
-fn passing(one: &Attachment) -> String {
+pub(crate) fn passing(one: &Attachment) -> String {
     format!("{}p", one.device)
-}
-
-/// What a device of the host is now that is to be lent, to be written down before it is touched; `wired` when it stays there.
-pub(crate) fn survey(host: &mut Socket, one: &Attachment, wired: bool) -> Result<Option<Borrowed>> {
-    let Attach::Physical(name) = &one.nic.attach else {
-        // One that is made for the container, on the host: it goes at the end.
-        let made = Borrowed { name: passing(one), mac: Some(one.mac), wired: true, ..Borrowed::default() };
-        return Ok(wired.then_some(made));
-    };
-    let before = link_of(host, name)?;
-    let mut addresses = address::list(host, Some(before.index))?;
-    addresses.retain(|address| address.permanent && address.scope == address::Scope::Universe);
-    let routes = route::list(host, route::MAIN)?.into_iter().filter(|route| route.device == Some(before.index));
-    // Those of its addresses come with them.
-    let kept = routes.filter(|route| route.gateway.is_some() || route.destination.1 == 0);
-    Ok(Some(Borrowed {
-        name: name.clone(),
-        mac: before.mac.map(spec::mac::Mac),
-        mtu: before.mtu,
-        up: before.up,
-        addresses: addresses.iter().map(|address| (address.ip, address.prefix)).collect(),
-        routes: kept.map(|one| (one.destination.0, one.destination.1, one.gateway, one.metric)).collect(),
-        inside: None,
-        wired,
-    }))
 }
 
 /// Removes what is left of a device on its way into a container.
@@ -82,7 +58,7 @@ pub(crate) fn make(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachmen
         (Attach::Vlan(parent, id), _) => {
             on_parent(host, namespace, one, parent, LinkKind::Vlan { id: *id, protocol: link::VlanProtocol::Q })
         }
-        (Attach::Physical(name), _) => lend(host, namespace, one, name),
+        (Attach::Physical(name), _) => borrow::lend(host, namespace, one, name),
         (Attach::Network(_) | Attach::Cni(_), None) => Err(Error::new(Kind::Own, "a device without a kind")),
     }
 }
@@ -148,49 +124,6 @@ fn on_parent(
     Ok(())
 }
 
-/// Moves a device of the host in.
-fn lend(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attachment, name: &str) -> Result<()> {
-    let before = link_of(host, name)?;
-    // First what may be refused: from inside it could not be taken back as it was.
-    let change = Change { mac: one.nic.mac.map(|mac| mac.0), mtu: one.mtu, up: Some(false), ..Change::default() };
-    link::set(host, before.index, &change)?;
-    let there = Change { name: Some(&one.interface), namespace: Some(namespace), ..Change::default() };
-    Ok(link::set(host, before.index, &there)?)
-}
-
-/// Gives a device back to the host that `own` stands for, as it was. It is known by its number inside: what it is called there,
-/// and what is called so instead, is up to root inside.
-pub(crate) fn give_back(there: &mut Socket, host: &mut Socket, own: BorrowedFd<'_>, borrowed: &Borrowed) -> Result<()> {
-    if let Some(inside) = borrowed.inside
-        && let Some(found) = link::by_index(there, inside)?
-    {
-        link::set(there, found.index, &Change { up: Some(false), ..Change::default() })?;
-        let back = Change { name: Some(&borrowed.name), namespace: Some(own), ..Change::default() };
-        link::set(there, found.index, &back)?;
-    }
-    restore(host, borrowed)
-}
-
-/// MAC address, size of packets, addresses, state and routes of a device that has come back.
-pub(crate) fn restore(host: &mut Socket, borrowed: &Borrowed) -> Result<()> {
-    let link = link_of(host, &borrowed.name)?;
-    if link.mac.map(spec::mac::Mac) != borrowed.mac || link.mtu != borrowed.mtu {
-        let down = Change { up: Some(false), ..Change::default() };
-        link::set(host, link.index, &down)?;
-        let change = Change { mac: borrowed.mac.map(|mac| mac.0), mtu: Some(borrowed.mtu), ..Change::default() };
-        link::set(host, link.index, &change)?;
-    }
-    for (ip, prefix) in &borrowed.addresses {
-        address::add(host, &Address::new(link.index, *ip, *prefix)).or_else(exists)?;
-    }
-    link::set(host, link.index, &Change { up: Some(borrowed.up), ..Change::default() })?;
-    for (ip, prefix, gateway, metric) in &borrowed.routes {
-        let route = Route { device: Some(link.index), gateway: *gateway, metric: *metric, ..Route::to(*ip, *prefix) };
-        route::add(host, &route).or_else(exists)?;
-    }
-    Ok(())
-}
-
 /// Sets up the host's end: for a port of a bridge its flags, for a routed pair its routes.
 pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Result<()> {
     let routed = one.network.as_ref().is_some_and(|network| matches!(network.driver, Driver::Routed));
@@ -227,7 +160,7 @@ pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Resu
     Ok(())
 }
 
-fn exists(error: kernel::Error) -> kernel::Result<()> {
+pub(crate) fn exists(error: kernel::Error) -> kernel::Result<()> {
     if error.is(kernel::Errno::EXIST) { Ok(()) } else { Err(error) }
 }
 
@@ -249,12 +182,42 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
         };
         address::add(there, &Address { broadcast, ..Address::new(index, ip, prefix) }).or_else(exists)?;
     }
-    link::set(there, index, &Change { up: Some(true), ..Change::default() })?;
+    up(there, index)?;
+    if routed {
+        to_others(there, index, one)?;
+    }
     for router in &one.routers {
-        if routed && router.is_ipv4() {
-            route::replace(there, &Route { device: Some(index), ..Route::to(*router, 32) })?;
-        }
         route::replace(there, &Route { device: Some(index), onlink: true, ..Route::default_by(*router) })?;
+    }
+    Ok(())
+}
+
+/// Two devices of one MAC address on the same parent are not up at once; the one of a run before is there until the kernel has
+/// ended its namespace.
+fn up(there: &mut Socket, index: u32) -> Result<()> {
+    let mut last = None;
+    let done = borrow::patiently(|| match link::set(there, index, &Change { up: Some(true), ..Change::default() }) {
+        Err(error) if error.is(kernel::Errno::ADDRINUSE) => {
+            last = Some(error);
+            Ok(None)
+        }
+        other => Ok(Some(other?)),
+    })?;
+    match (done, last) {
+        (None, Some(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The way to the others of a routed network, whose only neighbour on the link is the host.
+fn to_others(there: &mut Socket, index: u32, one: &Attachment) -> Result<()> {
+    for subnet in one.network.iter().flat_map(|network| &network.subnets) {
+        let router = routed_gateway(matches!(subnet.net, ipnet::IpNet::V6(_)));
+        if router.is_ipv4() {
+            route::replace(there, &Route { device: Some(index), ..Route::to(router, 32) })?;
+        }
+        let to = Route::to(subnet.net.network(), subnet.net.prefix_len());
+        route::replace(there, &Route { gateway: Some(router), device: Some(index), onlink: true, ..to })?;
     }
     Ok(())
 }
@@ -275,9 +238,7 @@ pub(crate) fn wire_to(host: &mut Socket, namespace: BorrowedFd<'_>, one: &Attach
     };
     let before = link_of(host, &lower)?;
     if physical {
-        let mut addresses = address::list(host, Some(before.index))?;
-        addresses.retain(|address| address.scope == address::Scope::Universe);
-        addresses.iter().try_for_each(|address| address::delete(host, address))?;
+        borrow::addresses(host, before.index)?.iter().try_for_each(|one| address::delete(host, one))?;
     }
     // Both have the same address on the link, so that what is for it is taken in.
     let mac = if physical && one.nic.mac.is_none() { before.mac } else { Some(one.mac.0) };
@@ -325,5 +286,5 @@ pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed:
     kernel::traffic::delete_hooks(host, lower.index).ok();
     crate::shape::limit_lower(host, lower.index, None)?;
     link::set_link_local(host, lower.index, true).ok();
-    restore(host, borrowed)
+    borrow::restore(host, borrowed)
 }

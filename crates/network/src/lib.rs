@@ -2,6 +2,7 @@
 //! Wires network namespaces to the world: networks, addresses, names, packet filters and bandwidth.
 
 mod attachment;
+mod borrow;
 mod bring;
 mod check;
 mod claim;
@@ -24,7 +25,7 @@ pub use check::Check;
 pub use definition::Request;
 pub use error::{Error, Kind, Result};
 pub use lease::Lease;
-pub use live::{Borrowed, Live};
+pub use live::{Borrowed, BorrowedRoute, Live};
 pub use place::Networks;
 pub use ports::Kept;
 pub use spec::mac::{self, Mac};

@@ -53,16 +53,31 @@ pub struct Borrowed {
     pub up: bool,
     /// Its addresses, with prefix lengths.
     pub addresses: Vec<(std::net::IpAddr, u8)>,
-    /// Its routes of the main table: where to, by which router, metric.
+    /// The routes through it.
     #[serde(default)]
-    pub routes: Vec<(std::net::IpAddr, u8, Option<std::net::IpAddr>, Option<u32>)>,
-    /// Its number inside, by which it is known however it is called there.
+    pub routes: Vec<BorrowedRoute>,
+    /// Its number inside: what it is called there is root's there to change.
     #[serde(default)]
-    pub inside: Option<u32>,
+    pub index: Option<u32>,
     /// It stays on the host, and the container has a device that is wired to it: what is limited must be where root inside
     /// can not reach it.
     #[serde(default)]
     pub wired: bool,
+}
+
+/// A route through a device of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BorrowedRoute {
+    /// Where to, with the prefix length.
+    pub to: (std::net::IpAddr, u8),
+    /// By which router.
+    pub gateway: Option<std::net::IpAddr>,
+    /// The sender's address.
+    pub source: Option<std::net::IpAddr>,
+    /// The lower, the better.
+    pub metric: Option<u32>,
+    /// The router is on the link whatever the addresses say.
+    pub onlink: bool,
 }
 
 /// The directory of endpoints of a network.

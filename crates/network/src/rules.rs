@@ -82,7 +82,11 @@ fn add(to: &mut Rules, from: Rules) {
 
 impl Networks {
     pub(crate) fn firewall(&self) -> Result<Firewall> {
-        Firewall::open(&self.table()).doing(|| "open the packet filter".to_owned())
+        let firewall = Firewall::open(&self.table()).doing(|| "open the packet filter".to_owned())?;
+        // br_netfilter gives an answer its true receiver, ::1, before the host takes it from the bridge, and no host takes that
+        // from a wire. Who asks there is better refused at once, and asks at 127.0.0.1, than left to wait.
+        let early = kernel::net::read_sysctl(&["bridge", "bridge-nf-call-ip6tables"]).is_ok_and(|value| value == "1");
+        Ok(if early { firewall.without_v6_loopback() } else { firewall })
     }
 
     /// All that the packet filter is to hold now.

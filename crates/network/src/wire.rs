@@ -13,10 +13,10 @@ use crate::attachment::{Attachment, Owner};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::firewall::Rules;
 use crate::helper::Endpoint;
-use crate::live::{Borrowed, Live};
+use crate::live::Live;
 use crate::place::Networks;
 use crate::ports::{self, Kept};
-use crate::{device, rules, shape};
+use crate::{borrow, device, rules, shape};
 
 /// What an attached container holds as long as it runs.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Networks {
         let wires = is_lent(one) && limits.effective().is_some();
         if is_lent(one) {
             device::sweep(host, &one.device)?;
-            live.borrowed = device::survey(host, one, wires)?;
+            live.borrowed = borrow::survey(host, one, wires)?;
         }
         if wires {
             live.device = Some(one.device.clone());
@@ -166,7 +166,7 @@ impl Networks {
             false => device::make(host, wired.namespace.as_fd(), one)?,
         }
         if let Some(borrowed) = live.borrowed.as_mut().filter(|_| !wires) {
-            borrowed.inside = Some(device::index_of(there, &one.interface)?);
+            borrowed.index = Some(device::index_of(there, &one.interface)?);
             self.record(&live)?;
         }
         self.filter(&rules::of_live(one.network.as_ref(), &live), &Rules::default())?;
@@ -439,7 +439,7 @@ impl Networks {
     }
 
     /// Makes hosts' ends ports again of a bridge that was removed by hand.
-    fn rejoin(&self, host: &mut Socket, network: &Network) -> Result<()> {
+    pub(crate) fn rejoin(&self, host: &mut Socket, network: &Network) -> Result<()> {
         if !network.is_managed() {
             return Ok(());
         }
@@ -566,9 +566,9 @@ fn take_away(live: &Live, wired: Option<&Wired>, ends: Ends) -> Result<()> {
         Some(wired) => {
             let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
             let own = namespace::open(std::path::Path::new("/proc/thread-self/ns/net"))?;
-            device::give_back(&mut there, &mut host, own.as_fd(), borrowed)
+            borrow::give_back(&mut there, &mut host, own.as_fd(), borrowed)
         }
-        None => restore_stray(&mut host, live, borrowed),
+        None => borrow::restore_stray(&mut host, live, borrowed),
     }
 }
 
@@ -584,34 +584,4 @@ fn remove_inside(live: &Live, wired: Option<&Wired>) -> Result<()> {
         Some(Err(error)) if !error.is(kernel::Errno::NODEV) => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// How long a device may take to come back from a namespace that the kernel takes down.
-const RETURN_MS: u64 = 3000;
-
-/// A device whose namespace has ended comes back to the host by itself, under the name that it had inside.
-fn restore_stray(host: &mut Socket, live: &Live, borrowed: &Borrowed) -> Result<()> {
-    let deadline = kernel::time::monotonic_ms() + RETURN_MS;
-    let back = |host: &mut Socket| -> Result<bool> {
-        if link::find(host, &borrowed.name)?.is_some() {
-            return Ok(true);
-        }
-        let Some(found) = link::find(host, &live.interface)? else { return Ok(false) };
-        // Another of that name has another address; a changed address is not told from it, and left alone.
-        if [borrowed.mac, live.nic.mac].contains(&found.mac.map(spec::mac::Mac)) {
-            let name = link::Change { name: Some(&borrowed.name), ..link::Change::default() };
-            link::set(host, found.index, &name)?;
-            return Ok(true);
-        }
-        Ok(false)
-    };
-    while !back(host)? {
-        if kernel::time::monotonic_ms() > deadline {
-            let message = format!("device {} has not come back from the container", borrowed.name);
-            return Err(Error::new(Kind::Own, message)
-                .hint("when ip link shows it again, start or remove the container: that restores it"));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    device::restore(host, borrowed)
 }

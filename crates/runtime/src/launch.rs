@@ -52,7 +52,7 @@ pub enum FailureKind {
 pub struct Failure {
     /// Whose fault.
     pub kind: FailureKind,
-    /// Step and call, as one line.
+    /// Step and call, as one line; a second one when there is something that would help.
     pub message: String,
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From create to rm: states, logs, restarts, signals, events.
 
-use crate::support::{Store, control_groups, is_root, until};
+use crate::support::{Store, is_root, until};
 
 #[test]
 fn the_program_has_been_executed_when_run_d_returns() {

@@ -70,6 +70,8 @@ impl Done {
 /// A store, and all that belongs to it.
 pub(crate) struct Store {
     pub(crate) root: PathBuf,
+    /// The network namespace that is the host's in this test: `/run/netns/NAME`.
+    namespace: Option<String>,
     finished: bool,
 }
 
@@ -80,17 +82,40 @@ impl Store {
         let root = Path::new("/var/tmp").join(name.replace("::", "-"));
         fs::remove_dir_all(&root).ok();
         fs::create_dir(&root).unwrap();
-        Self { root, finished: false }
+        Self { root, namespace: None, finished: false }
+    }
+
+    /// A new one whose host has this network namespace.
+    pub(crate) fn in_namespace(test: &str, namespace: &str) -> Self {
+        let mut store = Self::new(test);
+        store.namespace = Some(namespace.to_owned());
+        store
+    }
+
+    /// A program of the host.
+    fn on_host(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => in_namespace(namespace, program),
+        }
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.on_host(program());
         command.env("CELLA_ROOT", &self.root).args(arguments).stdin(Stdio::null());
         command
     }
 
     pub(crate) fn cella(&self, arguments: &[&str]) -> Done {
         self.command(arguments).output().unwrap().into()
+    }
+
+    /// With the claims of subnets that this machine has out of sight: on another host there are others.
+    pub(crate) fn claiming_alone(&self, arguments: &[&str]) -> Done {
+        let hide = "mkdir -p /var/lib/cella/subnets && mount -t tmpfs none /var/lib/cella/subnets && exec \"$@\"";
+        let mut command = self.on_host("unshare");
+        command.args(["-m", "sh", "-c", hide, "sh"]).arg(program()).env("CELLA_ROOT", &self.root).args(arguments);
+        command.output().unwrap().into()
     }
 
     /// A shell script in a throw-away container of the host's userland.
@@ -176,15 +201,24 @@ impl Store {
         }
         let ours =
             |name: &String| bridges.contains(name) || ids.iter().any(|id| name.starts_with(&format!("v{}.", &id[..8])));
-        left.extend(names(Path::new("/sys/class/net")).into_iter().filter(ours).map(|name| format!("device {name}")));
+        left.extend(self.devices().into_iter().filter(ours).map(|name| format!("device {name}")));
         let hash = self.root.as_os_str().as_encoded_bytes().iter();
         let hash = hash.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        let tables =
-            Command::new("nft").args(["list", "tables"]).output().map(|output| output.stdout).unwrap_or_default();
+        let tables = self.on_host("nft").args(["list", "tables"]).output();
+        let tables = tables.map(|output| output.stdout).unwrap_or_default();
         let tables = String::from_utf8_lossy(&tables).into_owned();
         let of_store = format!("cella-{hash:08x}");
         left.extend(tables.lines().filter(|line| line.ends_with(&of_store)).map(str::to_owned));
         left
+    }
+
+    /// The host's network devices.
+    fn devices(&self) -> Vec<String> {
+        let Some(namespace) = &self.namespace else { return names(Path::new("/sys/class/net")) };
+        let list = Command::new("ip").args(["-n", namespace, "-j", "link"]).output().unwrap().stdout;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
+        let list = list.as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(|one| one["ifname"].as_str().map(str::to_owned)).collect()
     }
 
     /// The end of every test: nothing is left.
@@ -213,7 +247,14 @@ impl Drop for Store {
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
+/// A program in a network namespace that `ip netns` knows; all else is as it is.
+pub(crate) fn in_namespace(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(program).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

@@ -14,7 +14,7 @@
 //!
 //! What the owner of a bridge adds so that all of this works: forwarding; `route_localnet` for ports published on 127.0.0.1,
 //! and for those on ::1 a route `local ::1 dev BRIDGE table local metric 4096`, which only helps while
-//! `bridge-nf-call-ip6tables` is 0; `hairpin` on its ports where `bridge-nf-call-iptables` is 1; and `no_linklocal_learn`,
+//! `bridge-nf-call-ip6tables` is 0 (see [`Firewall::without_v6_loopback`]); `hairpin` on its ports where `bridge-nf-call-iptables` is 1; and `no_linklocal_learn`,
 //! without which a frame of LLDP, for which there is no hook, may tell the bridge a false place of a MAC.
 //!
 //! An accept of ours is not the last word: a foreign chain that drops what it does not know (firewalld, ufw, Docker's

@@ -25,7 +25,7 @@ const IGMP: u8 = 2;
 const DNAT: u32 = 1 << 5;
 
 /// Adds our tables with all sets and rules, and nothing in the sets. What was in our tables before is gone.
-pub(super) fn renew(batch: &mut Batch, name: &str) {
+pub(super) fn renew(batch: &mut Batch, name: &str, v6_loopback: bool) {
     for family in elements::FAMILIES {
         let table = Table::new(family, name);
         batch.renew_table(&table);
@@ -36,7 +36,7 @@ pub(super) fn renew(batch: &mut Batch, name: &str) {
         match family {
             Family::Bridge => bridge(batch, &table),
             Family::Arp => arp(batch, &table),
-            _ => inet(batch, &table),
+            _ => inet(batch, &table, v6_loopback),
         }
     }
 }
@@ -70,7 +70,7 @@ fn arp(batch: &mut Batch, table: &Table) {
 }
 
 /// What is routed, or for the host.
-fn inet(batch: &mut Batch, table: &Table) {
+fn inet(batch: &mut Batch, table: &Table, v6_loopback: bool) {
     add_port(batch, table);
     let base = |name, kind, hook, priority| Chain::base(name, kind, hook, priority);
     for chain in ["from_net", "to_net", "same_net", "host", "host_internal", "publish"] {
@@ -90,6 +90,9 @@ fn inet(batch: &mut Batch, table: &Table) {
     guard(batch, table);
     host(batch, table);
     forward(batch, table);
+    if !v6_loopback {
+        fill(batch, table, "publish", [vec![IP6_DADDR.is(Ipv6Addr::LOCALHOST), accept()]]);
+    }
     nat(batch, table);
 }
 

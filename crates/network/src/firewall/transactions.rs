@@ -39,6 +39,8 @@ pub struct Firewall {
     socket: Socket,
     /// What our tables are called.
     name: String,
+    /// Ports are published at ::1, too.
+    v6_loopback: bool,
 }
 
 impl Firewall {
@@ -47,7 +49,7 @@ impl Firewall {
     /// # Errors
     /// socket(2)'s: `EPROTONOSUPPORT` when the kernel has no nfnetlink.
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self { socket: Socket::open(netlink::Family::Netfilter)?, name: name.to_owned() })
+        Ok(Self { socket: Socket::open(netlink::Family::Netfilter)?, name: name.to_owned(), v6_loopback: true })
     }
 
     /// That of another network namespace.
@@ -55,7 +57,14 @@ impl Firewall {
     /// # Errors
     /// setns(2)'s or socket(2)'s.
     pub fn open_in(namespace: impl AsFd, name: &str) -> Result<Self, Error> {
-        Ok(Self { socket: Socket::open_in(namespace, netlink::Family::Netfilter)?, name: name.to_owned() })
+        let socket = Socket::open_in(namespace, netlink::Family::Netfilter)?;
+        Ok(Self { socket, name: name.to_owned(), v6_loopback: true })
+    }
+
+    /// Leaves ::1 alone from the next [`Self::replace`] on.
+    #[must_use]
+    pub fn without_v6_loopback(self) -> Self {
+        Self { v6_loopback: false, ..self }
     }
 
     /// Our tables with just these rules, in one step: at no moment is anything open that is closed before and after.
@@ -65,7 +74,7 @@ impl Firewall {
     pub fn replace(&mut self, rules: &Rules) -> Result<(), Error> {
         let elements = Elements::of(rules)?;
         let mut batch = Batch::new();
-        rules::renew(&mut batch, &self.name);
+        rules::renew(&mut batch, &self.name, self.v6_loopback);
         elements.add_to(&mut batch, &self.name);
         Ok(batch.commit(&mut self.socket)?)
     }

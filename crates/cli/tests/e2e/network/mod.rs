@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Networks end to end: each test has a host of its own, a network namespace with a neighbour outside.
+
+mod addresses;
+mod dhcp;
+mod kinds;
+mod mend;
+mod names;
+mod ports;
+mod reach;
+mod refused;
+mod support;

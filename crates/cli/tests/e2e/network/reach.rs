@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who reaches whom: the world, the host, other networks, each other.
+
+use super::support::{HOST, OUTSIDE, host};
+
+#[test]
+fn the_world_sees_the_hosts_address() {
+    let Some(mut host) = host("nat") else { return };
+    host.serve_outside(7);
+    host.sleeping("web", &[]);
+    for (outside, own) in OUTSIDE.iter().zip(HOST) {
+        for protocol in ["tcp", "udp"] {
+            assert_eq!(host.ask_from("web", protocol, outside, 7), format!("outside {own}"));
+        }
+    }
+    // The way in is closed, also for whoever sets a route.
+    let addresses = host.addresses("cella0", "web");
+    host.remove(&["web"]);
+    host.serving("web", 80, &["--ip", &addresses[0]]);
+    let network = host.network("cella0");
+    for (at, own) in HOST.iter().enumerate() {
+        let net = network["subnets"][at]["net"].as_str().unwrap();
+        host.outside.sh(&format!("ip route add {net} via {own}")).ok();
+    }
+    host.ask("tcp", &addresses[0], 80);
+    for address in host.addresses("cella0", "web") {
+        host.outside.ask_in_vain("tcp", &address, 80);
+    }
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
+fn without_nat_addresses_stay_and_the_way_in_is_open() {
+    let Some(mut host) = host("no-nat") else { return };
+    let create = ["network", "create", "--no-nat", "--subnet", "10.78.0.0/24", "--subnet", "fd00:78::/64", "plain"];
+    host.cella(&create).ok();
+    host.outside.sh("ip route add 10.78.0.0/24 via 192.0.2.1; ip route add fd00:78::/64 via 2001:db8::1").ok();
+    host.serve_outside(7);
+    host.serving("web", 80, &["--network", "plain"]);
+    let own = host.addresses("plain", "web");
+    for (at, outside) in OUTSIDE.iter().enumerate() {
+        assert_eq!(host.ask_from("web", "tcp", outside, 7), format!("outside {}", own[at]));
+        assert_eq!(host.outside.ask("tcp", &own[at], 80), format!("web {outside}"));
+    }
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
+fn an_internal_network_reaches_nothing_outside() {
+    let Some(mut host) = host("internal") else { return };
+    host.serve_outside(7);
+    host.serve_here(8);
+    host.cella(&["network", "create", "--internal", "back"]).ok();
+    host.serving("db", 80, &["--network", "back"]);
+    host.sleeping("app", &["--network", "back"]);
+    assert_eq!(host.ask_from("app", "tcp", "db", 80), format!("db {}", host.addresses("back", "app")[1]));
+    assert_eq!(host.inside("app", "ip route show default; ip -6 route show default"), "");
+    // Nor does root inside with a route of its own.
+    let network = host.network("back");
+    let gateways: Vec<&str> = (0..2).map(|at| network["subnets"][at]["gateway"].as_str().unwrap()).collect();
+    let privileged = ["exec", "--privileged", "app", "sh", "-c"];
+    let routes = format!("ip route add default via {}; ip route add default via {}", gateways[0], gateways[1]);
+    host.cella(&[&privileged[..], &[&routes]].concat());
+    for outside in OUTSIDE {
+        host.ask_from_in_vain("app", "tcp", outside, 7);
+        host.ask_from_in_vain("app", "udp", outside, 7);
+    }
+    for own in HOST.iter().chain(&gateways) {
+        host.ask_from_in_vain("app", "tcp", own, 8);
+    }
+    host.remove(&["db", "app"]);
+    host.finish();
+}
+
+#[test]
+fn containers_of_an_isolated_network_reach_only_the_world() {
+    let Some(mut host) = host("isolated") else { return };
+    host.serve_outside(7);
+    host.cella(&["network", "create", "--isolate", "guests"]).ok();
+    host.serving("one", 80, &["--network", "guests"]);
+    host.sleeping("two", &["--network", "guests"]);
+    assert_eq!(host.ask_from("two", "tcp", OUTSIDE[0], 7), format!("outside {}", HOST[0]));
+    for (at, address) in host.addresses("guests", "one").iter().enumerate() {
+        host.ask("tcp", address, 80);
+        host.ask_from_in_vain("two", "tcp", address, 80);
+        host.ask_from_in_vain("two", "udp", address, 80);
+        assert_eq!(host.ask_from("two", "tcp", OUTSIDE[at], 7), format!("outside {}", HOST[at]));
+    }
+    host.remove(&["one", "two"]);
+    host.finish();
+}
+
+#[test]
+fn two_networks_do_not_reach_each_other() {
+    let Some(host) = host("two") else { return };
+    host.cella(&["network", "create", "back"]).ok();
+    host.serving("db", 80, &["--network", "back"]);
+    host.sleeping("web", &[]);
+    for address in host.addresses("back", "db") {
+        host.ask("tcp", &address, 80);
+        host.ask_from_in_vain("web", "tcp", &address, 80);
+        host.ask_from_in_vain("web", "udp", &address, 80);
+    }
+    assert_eq!(host.inside("web", "dig +short +time=2 db.cella A"), "");
+    host.remove(&["db", "web"]);
+    host.finish();
+}
+
+#[test]
+fn a_container_is_on_several_networks() {
+    let Some(mut host) = host("several") else { return };
+    host.serve_outside(7);
+    host.cella(&["network", "create", "--internal", "back"]).ok();
+    host.serving("db", 80, &["--network", "back"]);
+    host.sleeping("web", &["--network", "cella0", "--network", "back,alias=front"]);
+    let shown = host.inside("web", "ip -br addr");
+    let [first, second] = ["cella0", "back"].map(|network| host.addresses(network, "web"));
+    for (device, addresses) in [("eth0", &first), ("eth1", &second)] {
+        let line = shown.lines().find(|line| line.starts_with(device)).unwrap();
+        assert!(addresses.iter().all(|address| line.contains(&format!("{address}/"))), "{addresses:?}: {shown}");
+    }
+    assert_eq!(host.ask_from("web", "tcp", OUTSIDE[0], 7), format!("outside {}", HOST[0]));
+    assert_eq!(host.ask_from("web", "tcp", &host.addresses("back", "db")[0], 80), format!("db {}", second[0]));
+    assert_eq!(host.ask_from("web", "tcp", "db", 80), format!("db {}", second[1]));
+    assert_eq!(host.inside("db", "dig +short +time=2 front.cella A"), second[0]);
+    host.remove(&["db", "web"]);
+    host.finish();
+}
+
+#[test]
+fn a_running_container_is_attached_and_taken_off() {
+    let Some(host) = host("live") else { return };
+    host.cella(&["network", "create", "back"]).ok();
+    host.serving("db", 80, &["--network", "back"]);
+    host.sleeping("web", &[]);
+    host.cella(&["network", "connect", "--alias", "front", "back", "web"]).ok();
+    let own = host.addresses("back", "web");
+    let shown = host.inside("web", "ip -br addr show eth1");
+    assert!(own.iter().all(|address| shown.contains(&format!("{address}/"))), "{own:?} {shown}");
+    assert_eq!(host.ask_from("web", "tcp", &host.addresses("back", "db")[0], 80), format!("db {}", own[0]));
+    assert_eq!(host.inside("db", "dig +short +time=2 front.cella A"), own[0]);
+    let again = host.cella(&["network", "connect", "back", "web"]).fails(1);
+    assert!(again.contains("already"), "{again}");
+    // It is there after a restart, too.
+    host.cella(&["restart", "-t", "0", "web"]).ok();
+    assert_eq!(host.addresses("back", "web"), own);
+    assert!(host.inside("web", "ip -br addr show eth1").contains(&own[0]));
+    host.cella(&["network", "disconnect", "back", "web"]).ok();
+    assert!(!host.inside("web", "ip -br link").contains("eth1"));
+    assert_eq!(host.inside("db", "dig +short +time=2 front.cella A"), "");
+    host.cella(&["network", "disconnect", "cella0", "web"]).ok();
+    assert!(!host.inside("web", "ip -br link").contains("eth0"));
+    let missing = host.cella(&["network", "disconnect", "back", "web"]).fails(1);
+    assert!(missing.contains("web"), "{missing}");
+    host.remove(&["db", "web"]);
+    host.finish();
+}
+
+#[test]
+fn twenty_containers_start_at_once() {
+    let Some(host) = host("twenty") else { return };
+    let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    let start = |name: &String| {
+        let arguments = ["run", "-d", "--name", name, "host", "sleep", "1000"];
+        host.store.command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let started: Vec<_> = names.iter().map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let network = host.network("cella0");
+    let addresses: std::collections::BTreeSet<&str> =
+        names.iter().map(|name| network["leases"][name]["v4"].as_str().unwrap()).collect();
+    assert_eq!((addresses.len(), network["attached"].as_array().unwrap().len()), (20, 20));
+    assert_eq!(host.inside("c0", "dig +short +time=2 c19.cella A"), host.addresses("cella0", "c19")[0]);
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    host.cella(&[&["rm", "-f"], &all[..]].concat()).ok();
+    host.finish();
+}
