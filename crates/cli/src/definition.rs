@@ -307,6 +307,7 @@ fn network(matches: &ArgMatches, definition: &mut Definition) -> Result<()> {
     }
     definition.publish_all = matches.get_flag("publish-all");
     definition.bandwidth = bandwidth(matches)?;
+    definition.net_quota = quota(matches)?.filter(|quota| *quota != u64::MAX);
     definition.dns = Dns {
         servers: addresses(&texts(matches, "dns"))?,
         search: texts(matches, "dns-search"),
@@ -381,6 +382,11 @@ pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
 /// Limits of all devices together.
 pub(crate) fn bandwidth(matches: &ArgMatches) -> Result<spec::network::Limits> {
     Ok(spec::network::Limits { egress: parsed(matches, "net-egress")?, ingress: parsed(matches, "net-ingress")? })
+}
+
+/// Bytes in a month.
+pub(crate) fn quota(matches: &ArgMatches) -> Result<Option<u64>> {
+    text(matches, "net-quota").map(|text| limit("quota", &text)).transpose()
 }
 
 /// Addresses of either family.

@@ -180,6 +180,7 @@ fn network() -> Vec<Arg> {
     ];
     all.extend(device_options().into_iter().filter(|arg| arg.get_id() != "alias" && arg.get_id() != "interface"));
     all.extend(bandwidth());
+    all.push(quota());
     all.retain(|arg| !["egress", "ingress"].contains(&arg.get_id().as_str()));
     all
 }
@@ -190,6 +191,11 @@ pub(crate) fn bandwidth() -> [Arg; 2] {
         value("net-egress", "RATE", "What it may send, e.g. 10mbit (none: no limit)"),
         value("net-ingress", "RATE", "What it may receive"),
     ]
+}
+
+/// What may go in a month, also of `set`.
+pub(crate) fn quota() -> Arg {
+    value("net-quota", "SIZE", "What it may send and receive in a calendar month, e.g. 100G (-1: no limit)")
 }
 
 /// Options of one network device.

@@ -50,6 +50,13 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
         let changed = networks::limit_whole(store, &mut found, &change.bandwidth, running);
         changed.doing(|| format!("change {name}"))?;
     }
+    if let Some(quota) = change.net_quota {
+        found.record.definition.net_quota = Some(quota).filter(|quota| *quota != u64::MAX);
+        crate::network::check(&found.record.definition)?;
+        if running {
+            networks::quota(store, &found).doing(|| format!("change {name}"))?;
+        }
+    }
     let facts = start::facts()?;
     let settings = |record: &crate::record::Record| {
         plan::settings(&compose::resources(&record.definition.limits), &facts).map_err(start::of_plan)

@@ -34,7 +34,7 @@ pub use ::network::Request as NetworkRequest;
 pub use create::Created;
 pub use error::{Doing, Error, Kind, Result};
 pub use image::Progress;
-pub use networks::{AttachedView, LeaseView, NetworkView};
+pub use networks::{AttachedView, LeaseView, NetworkView, TrafficView};
 pub use plan::Plan;
 pub use request::{Attach, Change, EventOptions, Exec, LogOptions, Outcome, Place, Removal, Stop, Terminal};
 pub use session::Session;
@@ -301,6 +301,14 @@ impl Engine {
         limits: spec::network::Limits,
     ) -> Result<()> {
         networks::limit(&self.store, container, nic, &limits)
+    }
+
+    /// What one container, or each, has sent and received by the month.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn traffic(&self, container: Option<&str>) -> Result<Vec<TrafficView>> {
+        networks::traffic(&self.store, container)
     }
 
     /// The published ports of a container.

@@ -57,7 +57,7 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     if !own && (!definition.ports.is_empty() || definition.publish_all) {
         return refuse("a published port");
     }
-    if !own && definition.bandwidth.is_some() {
+    if !own && (definition.bandwidth.is_some() || definition.net_quota.is_some()) {
         return refuse("a limit of bandwidth");
     }
     check_nics(&definition.nics)?;
@@ -226,6 +226,8 @@ pub(crate) enum Ask {
     Limit(String, Limits),
     /// It is called so now.
     Rename(Vec<String>),
+    /// So much in a month.
+    Quota(Option<u64>),
 }
 
 /// What came of it.
@@ -306,8 +308,15 @@ pub(crate) struct Wiring {
     attachments: Vec<Attachment>,
     publishes: Vec<Publish>,
     bandwidth: Limits,
+    /// Bytes in a month.
+    quota: Option<u64>,
+    /// The quota is used up.
+    is_shut: bool,
     wired: Option<Wired>,
 }
+
+/// Between two looks at a quota.
+const QUOTA_MS: u64 = 5000;
 
 impl Wiring {
     /// `None` when there is nothing to attach.
@@ -321,8 +330,17 @@ impl Wiring {
             attachments: prepared.attachments,
             publishes: prepared.publishes,
             bandwidth: found.record.definition.bandwidth,
+            quota: found.record.definition.net_quota,
+            is_shut: false,
             wired: None,
         }))
+    }
+
+    fn shut(&mut self, shut: bool) {
+        // When this fails the next look tries again.
+        if self.is_shut != shut && self.networks.shut(&self.owner.id, shut).is_ok() {
+            self.is_shut = shut;
+        }
     }
 
     fn act(&mut self, ask: Ask) -> network::Result<Vec<Publish>> {
@@ -362,6 +380,11 @@ impl Wiring {
                 self.attachments.retain(|one| one.place != place);
                 Ok(gone.publishes)
             }
+            Ask::Quota(quota) => {
+                self.quota = quota;
+                self.shut(false);
+                Ok(Vec::new())
+            }
             Ask::Rename(names) => {
                 self.networks.rename(id, &self.owner.names, &names)?;
                 self.owner.names = names;
@@ -389,12 +412,23 @@ impl Wire for Wiring {
         let mut wired = wired.map_err(|error| Failure { kind: FailureKind::Own, message: told(error) })?;
         let warnings = std::mem::take(&mut wired.warnings);
         self.wired = Some(wired);
+        // The devices are new ones.
+        self.is_shut = false;
         Ok(warnings)
     }
 
     fn unwire(&mut self) -> Vec<String> {
         let wired = self.wired.take();
         self.networks.unwire(&self.owner.id, wired.as_ref())
+    }
+
+    fn tick(&mut self) -> Option<u64> {
+        let quota = self.quota?;
+        let now = spec::timestamp::format(kernel::time::now_ns());
+        if let Ok(account) = self.networks.account(&self.owner.id) {
+            self.shut(account.month_of(&now).bytes() >= quota);
+        }
+        Some(QUOTA_MS)
     }
 
     fn ask(&mut self, request: &[u8]) -> std::result::Result<Vec<u8>, String> {

@@ -353,3 +353,41 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) 
 pub(crate) fn renamed(store: &Store, found: &Found) -> Result<()> {
     ask(store, found, &Ask::Rename(own::owner(found).names)).map(drop)
 }
+
+/// What a container has sent and received, by the month.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrafficView {
+    /// Its name.
+    pub container: String,
+    /// `2026-11` (UTC).
+    pub month: String,
+    /// Bytes and packets.
+    #[serde(flatten)]
+    pub totals: network::Totals,
+    /// Bytes that it may send and receive in a month.
+    pub quota: Option<u64>,
+}
+
+/// The traffic of one container, or of all.
+pub(crate) fn traffic(store: &Store, container: Option<&str>) -> Result<Vec<TrafficView>> {
+    let found = match container {
+        Some(one) => vec![store.find(one)?],
+        None => store.names()?.into_iter().filter_map(|name| store.find(name.as_str()).ok()).collect(),
+    };
+    let mut list = Vec::new();
+    for found in found {
+        let account = store.networks().account(&found.record.id)?;
+        list.extend(account.months.into_iter().map(|(month, totals)| TrafficView {
+            container: found.name.to_string(),
+            month,
+            totals,
+            quota: found.record.definition.net_quota,
+        }));
+    }
+    Ok(list)
+}
+
+/// Tells the keeper of a quota.
+pub(crate) fn quota(store: &Store, found: &Found) -> Result<()> {
+    ask(store, found, &Ask::Quota(found.record.definition.net_quota)).map(drop)
+}

@@ -104,6 +104,8 @@ pub struct Change {
     pub restart: Option<Restart>,
     /// Bandwidth.
     pub bandwidth: spec::network::Limits,
+    /// Bytes in a month; `u64::MAX` is no limit.
+    pub net_quota: Option<u64>,
 }
 
 /// How to stop.

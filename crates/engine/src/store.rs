@@ -214,6 +214,7 @@ impl Store {
         // Nothing of it is attached any more, but for a device of the host that has not come back until now.
         self.networks().unwire(&record.id, None);
         self.networks().release(&record.id, None)?;
+        self.networks().close_account(&record.id)?;
         if let Some(ids) = record.ids.filter(|ids| ids.own) {
             self.ranges.release(ids.base)?;
         }

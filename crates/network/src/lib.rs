@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Wires network namespaces to the world: networks, addresses, names, packet filters and bandwidth.
 
+mod account;
 mod attachment;
 mod borrow;
 mod bring;
@@ -20,6 +21,7 @@ mod shape;
 mod subnet;
 mod wire;
 
+pub use account::{Account, Totals};
 pub use attachment::{Attachment, Owner, all_ports};
 pub use check::Check;
 pub use definition::Request;

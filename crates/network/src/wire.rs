@@ -276,6 +276,7 @@ impl Networks {
         match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
             Ok((_lock, list)) => {
                 let ends = if wired.is_some() { Ends::WithNamespace } else { Ends::Now };
+                note(self.note_all(container, &list).map(drop));
                 for live in &list {
                     self.unwire_one(live, wired, ends, &mut note);
                 }
@@ -325,6 +326,7 @@ impl Networks {
         })?;
         let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
         let mut failed: Vec<String> = Vec::new();
+        self.note_all(container, std::slice::from_ref(&live))?;
         self.unwire_one(&live, Some(&wired), Ends::Now, &mut |done| {
             failed.extend(done.err().map(|error| error.message))
         });

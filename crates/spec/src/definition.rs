@@ -107,6 +107,9 @@ pub struct Definition {
     /// What may go through all its devices together.
     #[serde(default)]
     pub bandwidth: network::Limits,
+    /// Bytes that it may send and receive in a month; then its devices are shut until the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_quota: Option<u64>,
     /// How it finds names.
     #[serde(default)]
     pub dns: Dns,
@@ -159,6 +162,7 @@ impl Definition {
             ports: Vec::new(),
             publish_all: false,
             bandwidth: network::Limits::default(),
+            net_quota: None,
             dns: Dns::default(),
             hosts: Vec::new(),
             time_offsets: BTreeMap::new(),

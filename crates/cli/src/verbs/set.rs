@@ -6,7 +6,7 @@ use engine::{Change, Error, Kind, Result};
 use spec::definition::Limits;
 
 use crate::app::Context;
-use crate::definition::{bandwidth, limits, parsed, texts};
+use crate::definition::{bandwidth, limits, parsed, quota, texts};
 use crate::flags::{self, containers, value};
 
 pub(super) fn command(command: Command) -> Command {
@@ -14,15 +14,21 @@ pub(super) fn command(command: Command) -> Command {
         .about("Change limits and restart policy, also while it runs")
         .args(flags::limits())
         .args(flags::bandwidth())
+        .arg(flags::quota())
         .arg(value("restart", "POLICY", "no, on-failure[:N], always, unless-stopped"))
         .arg(containers())
         .after_help("Example:\n  cella set web --memory 1G --cpus 2")
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
-    let change =
-        Change { limits: limits(matches)?, restart: parsed(matches, "restart")?, bandwidth: bandwidth(matches)? };
-    if change.limits == Limits::default() && change.restart.is_none() && !change.bandwidth.is_some() {
+    let change = Change {
+        limits: limits(matches)?,
+        restart: parsed(matches, "restart")?,
+        bandwidth: bandwidth(matches)?,
+        net_quota: quota(matches)?,
+    };
+    let network = change.bandwidth.is_some() || change.net_quota.is_some();
+    if change.limits == Limits::default() && change.restart.is_none() && !network {
         return Err(Error::new(Kind::Invalid, "nothing to change").hint("cella set --help"));
     }
     let engine = context.engine()?;

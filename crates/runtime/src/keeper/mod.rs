@@ -50,6 +50,9 @@ pub trait Wire {
     /// Takes it off; tells what could not be done.
     fn unwire(&mut self) -> Vec<String>;
 
+    /// Looks after it from time to time; in how many milliseconds again, if so.
+    fn tick(&mut self) -> Option<u64>;
+
     /// Does what somebody has asked for, e.g. publishes a port; what is answered.
     ///
     /// # Errors
@@ -169,6 +172,8 @@ struct Loop {
     deadline_ms: Option<u64>,
     /// When it is started again.
     again_ms: Option<u64>,
+    /// When its networks are looked after.
+    tick_ms: Option<u64>,
     backoff_ms: u64,
 }
 
@@ -233,6 +238,7 @@ impl Loop {
             stopping: false,
             deadline_ms: None,
             again_ms: None,
+            tick_ms: None,
             backoff_ms,
         })
     }
@@ -278,6 +284,7 @@ impl Loop {
         self.state.start_time = kernel::procfs::start_time(pid).ok();
         self.state.started = Some(started.clone());
         self.running = Some(Running { child: launched.child, since_ms: kernel::time::monotonic_ms(), started });
+        self.tick();
         self.state.write(&self.keeper.run)?;
         self.tell_event("start", &[("pid", pid.to_string())]);
         for warning in launched.warnings {
@@ -344,12 +351,15 @@ impl Loop {
     }
 
     fn timeout(&self) -> Option<u64> {
-        let next = [self.deadline_ms, self.again_ms].into_iter().flatten().min()?;
+        let next = [self.deadline_ms, self.again_ms, self.tick_ms].into_iter().flatten().min()?;
         Some(next.saturating_sub(kernel::time::monotonic_ms()))
     }
 
     fn check_time(&mut self) -> Result<()> {
         let now = kernel::time::monotonic_ms();
+        if self.tick_ms.is_some_and(|tick| tick <= now) {
+            self.tick();
+        }
         if self.deadline_ms.is_some_and(|deadline| deadline <= now) {
             self.deadline_ms = None;
             self.kill_all()?;
@@ -363,6 +373,11 @@ impl Loop {
             }
         }
         Ok(())
+    }
+
+    fn tick(&mut self) {
+        let next = self.keeper.wire.as_mut().filter(|_| self.running.is_some()).and_then(|wire| wire.tick());
+        self.tick_ms = next.map(|ms| kernel::time::monotonic_ms() + ms);
     }
 
     fn kill_all(&self) -> Result<()> {
@@ -468,10 +483,12 @@ impl Loop {
             Request::Wait => self.clients.wait(index),
             Request::Network(request) => {
                 let answer = match (&mut self.keeper.wire, &self.running) {
-                    (Some(wire), Some(_)) => match wire.ask(&request) {
-                        Ok(answer) => Answer::Network(answer),
-                        Err(reason) => Answer::Refused(reason),
-                    },
+                    (Some(wire), Some(_)) => {
+                        let answer = wire.ask(&request).map_or_else(Answer::Refused, Answer::Network);
+                        // What was asked for may be a quota.
+                        self.tick_ms = Some(0);
+                        answer
+                    }
                     _ => Answer::Refused("it has no network of its own".to_owned()),
                 };
                 self.clients.tell(index, &answer);

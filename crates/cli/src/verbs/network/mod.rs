@@ -8,6 +8,7 @@ mod ls;
 mod prune;
 mod repair;
 mod rm;
+mod traffic;
 
 use clap::{Arg, ArgMatches, Command};
 use engine::Result;
@@ -27,6 +28,7 @@ const WORDS: &[(&str, Build, Run)] = &[
     ("connect", connect::command, connect::run),
     ("disconnect", connect::disconnect_command, connect::disconnect),
     ("set", connect::set_command, connect::set),
+    ("traffic", traffic::command, traffic::run),
     ("repair", repair::command, repair::run),
 ];
 

@@ -7,6 +7,7 @@ mod kinds;
 mod mend;
 mod names;
 mod ports;
+mod quota;
 mod reach;
 mod refused;
 mod support;
