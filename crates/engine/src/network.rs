@@ -43,6 +43,11 @@ pub(crate) fn nics(definition: &Definition) -> Vec<Nic> {
     }
 }
 
+/// Has it a network namespace that is its own, to which devices may come?
+pub(crate) fn is_own(definition: &Definition) -> bool {
+    matches!(definition.namespaces.network, Network::Private | Network::None)
+}
+
 /// Are its networks consistent with each other?
 pub(crate) fn check(definition: &Definition) -> Result<()> {
     let mode = &definition.namespaces.network;
@@ -217,9 +222,9 @@ pub(crate) struct Wiring {
 }
 
 impl Wiring {
-    /// `None` when there is nothing to attach.
+    /// `None` when its network is not its own. One without a device may get one later.
     pub(crate) fn of(store: &Store, found: &Found, prepared: Prepared) -> Option<Box<dyn Wire>> {
-        if prepared.attachments.is_empty() {
+        if !is_own(&found.record.definition) {
             return None;
         }
         Some(Box::new(Self {

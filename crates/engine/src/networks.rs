@@ -8,6 +8,7 @@ use kernel::lock::Lock;
 use runtime::{Answer, Connection, Request};
 use serde::Serialize;
 use spec::Name;
+use spec::definition::Network as Mode;
 use spec::network::{Attach, Limits, Network, Nic, Publish};
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -181,7 +182,7 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
 
 fn change(store: &Store, container: &str) -> Result<(Found, Lock)> {
     let (found, lock) = start::locked(store, container)?;
-    if !matches!(found.record.definition.namespaces.network, spec::definition::Network::Private) {
+    if !own::is_own(&found.record.definition) {
         let message = format!("{} has no network of its own", found.name);
         return Err(Error::new(Kind::Conflict, message).hint("its network is that which --network said"));
     }
@@ -210,6 +211,7 @@ pub(crate) fn connect(store: &Store, container: &str, nic: Nic) -> Result<()> {
     ask(store, &found, &Ask::Connect(Box::new(nic.clone()), names)).doing(|| what)?;
     nics.push(nic);
     found.record.definition.nics = nics;
+    found.record.definition.namespaces.network = Mode::Private;
     save(store, &found)?;
     store.events().append("connect", &found.record.id, found.name.as_str(), &[])?;
     Ok(())
@@ -250,7 +252,7 @@ pub(crate) fn disconnect(store: &Store, container: &str, nic: &Nic) -> Result<()
     }
     if nics.is_empty() {
         // Without a device and not on the default network either.
-        found.record.definition.namespaces.network = spec::definition::Network::None;
+        found.record.definition.namespaces.network = Mode::None;
     }
     found.record.definition.nics = nics;
     save(store, &found)?;
@@ -261,6 +263,10 @@ pub(crate) fn disconnect(store: &Store, container: &str, nic: &Nic) -> Result<()
 /// Publishes further ports; those with the ports that were chosen.
 pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
     let (mut found, _lock) = change(store, container)?;
+    if matches!(found.record.definition.namespaces.network, Mode::None) {
+        let message = format!("{} is on no network that a port could lead to", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint("cella network connect NETWORK CONTAINER"));
+    }
     let what = || format!("publish ports of {}", found.name);
     let settled = ask(store, &found, &Ask::Publish(ports.to_vec())).doing(what)?.unwrap_or_else(|| ports.to_vec());
     found.record.definition.ports.extend(&settled);

@@ -75,8 +75,8 @@ pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts
     let request = plan::Request {
         trees: composed.trees,
         init: definition.init,
-        // Its networks are attached while it makes its mounts.
-        limits_later: !crate::network::nics(definition).is_empty(),
+        // Its networks are attached while it makes its mounts; without one the keeper still hears where they would be.
+        limits_later: crate::network::is_own(definition),
         ..plan::Request::default()
     };
     plan::compile(&composed.spec, request, facts).map_err(of_plan)
