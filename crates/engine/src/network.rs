@@ -87,7 +87,8 @@ pub(crate) fn exist(store: &Store, definition: &Definition) -> Result<()> {
         match &nic.attach {
             Attach::Network(Some(name)) if name.as_str() != network::DEFAULT => drop(store.networks().get(name)?),
             Attach::Network(_) | Attach::Bridge(_) | Attach::Macvlan(..) | Attach::Ipvlan(..) | Attach::Vlan(..) => {}
-            Attach::Physical(_) | Attach::Cni(_) => {}
+            Attach::Physical(_) => {}
+            Attach::Cni(name) => drop(network::cni::find(name)?),
         }
     }
     Ok(())
@@ -149,7 +150,7 @@ pub(crate) fn resolv(definition: &Definition, attachments: &[Attachment], of_hos
     }
     let mut lines: Vec<String> = servers.iter().take(3).map(|server| format!("nameserver {server}")).collect();
     let words = |key: &str| of_host.lines().find(|line| line.starts_with(key)).map(str::to_owned);
-    if lines.is_empty() && !networks.is_empty() && networks.iter().all(|network| !network.internal) {
+    if lines.is_empty() && !attachments.is_empty() && networks.iter().all(|network| !network.internal) {
         let reachable =
             |line: &&str| line.starts_with("nameserver") && !line.contains(" 127.") && !line.contains(" ::1");
         lines.extend(of_host.lines().filter(reachable).map(str::to_owned));

@@ -5,6 +5,7 @@ mod attachment;
 mod borrow;
 mod bring;
 mod claim;
+pub mod cni;
 mod definition;
 mod device;
 mod error;

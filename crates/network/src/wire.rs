@@ -48,6 +48,12 @@ pub struct DeviceTraffic {
     pub waiting: u64,
 }
 
+impl Wired {
+    pub(crate) fn namespace(&self) -> &OwnedFd {
+        &self.namespace
+    }
+}
+
 impl Networks {
     /// Attaches a container's network namespace to all that `list` says, and publishes its ports. When it fails nothing is left.
     ///
@@ -85,7 +91,7 @@ impl Networks {
         let mut publishes = publishes;
         for one in list {
             // Ports lead to the first device that has an address they can lead to.
-            let takes = one.v4.is_some() || one.v6.is_some();
+            let takes = one.v4.is_some() || one.v6.is_some() || matches!(one.nic.attach, Attach::Cni(_));
             let own: &[Publish] = if takes { std::mem::take(&mut publishes) } else { &[] };
             let limits = if list.len() == 1 { least(&one.nic.limits, whole) } else { one.nic.limits };
             self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
@@ -114,6 +120,9 @@ impl Networks {
         host: &mut Socket,
         there: &mut Socket,
     ) -> Result<()> {
+        if matches!(one.nic.attach, Attach::Cni(_)) {
+            return self.add_cni(owner, one, publishes, limits, wired);
+        }
         let _lock = self.lock()?;
         if let Some(network) = &one.network {
             wired.warnings.extend(self.bring_up(host, network)?);
@@ -217,6 +226,9 @@ impl Networks {
         }
         let mut failed = Vec::new();
         let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        for live in self.endpoints_of(container).unwrap_or_default() {
+            Self::delete_cni(&live, wired.map(Wired::namespace), &mut note);
+        }
         match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
             Ok((_lock, list)) => {
                 for live in &list {
@@ -260,15 +272,17 @@ impl Networks {
     }
 
     fn detach(&self, container: &str, place: &str, namespace: OwnedFd) -> Result<Live> {
-        let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
         let live = list.into_iter().find(|live| live.network == place).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("it is not on network {}", place.trim_start_matches('@')))
         })?;
         let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
         let mut failed: Vec<String> = Vec::new();
-        failed.extend(remove_inside(&wired, &live).err().map(|error| error.message));
-        self.unwire_one(&live, Some(&wired), &mut |done| failed.extend(done.err().map(|error| error.message)));
+        let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        Self::delete_cni(&live, Some(&wired.namespace), &mut note);
+        let _lock = self.lock()?;
+        note(remove_inside(&wired, &live));
+        self.unwire_one(&live, Some(&wired), &mut note);
         match failed.is_empty() {
             true => Ok(live),
             false => Err(Error::new(Kind::Own, failed.join("; "))),
@@ -297,7 +311,9 @@ impl Networks {
     pub fn publish(&self, container: &str, publishes: &[Publish]) -> Result<(Vec<Publish>, Kept)> {
         let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
-        let has_address = |live: &&Live| live.endpoint.v4.is_some() || live.endpoint.v6.is_some();
+        // Those of CNI are published by its plugins, when they are added.
+        let has_address =
+            |live: &&Live| live.cni.is_none() && (live.endpoint.v4.is_some() || live.endpoint.v6.is_some());
         let live = list
             .iter()
             .find(has_address)
@@ -406,7 +422,7 @@ fn is_lent(one: &Attachment) -> bool {
         || matches!(driver, Some(Driver::Macvlan { .. } | Driver::Ipvlan { .. }))
 }
 
-fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
+pub(crate) fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
     let bridge = match (&one.nic.attach, &one.network) {
         (Attach::Bridge(name), _) => Some(name.clone()),
         (_, Some(network)) if matches!(network.driver, Driver::Bridge { .. }) => Some(network.device.clone()),
@@ -429,6 +445,7 @@ fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limit
         limits: *limits,
         nic: one.nic.clone(),
         borrowed: None,
+        cni: None,
     }
 }
 
