@@ -137,7 +137,11 @@ fn refused(error: clap::Error, arguments: &[OsString]) -> Result<i32, Failure> {
     let verb = verb_of(arguments).map_or("", |verb| verb.name);
     let message = match error.kind() {
         ErrorKind::UnknownArgument => format!("unknown flag {invalid}"),
-        ErrorKind::InvalidSubcommand => format!("unknown command {invalid:?}"),
+        ErrorKind::InvalidSubcommand if verb.is_empty() => format!("unknown command {invalid:?}"),
+        ErrorKind::InvalidSubcommand => format!("unknown command \"{verb} {invalid}\""),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            format!("{verb} needs a command")
+        }
         ErrorKind::MissingRequiredArgument => format!("{invalid} is missing"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             format!("{invalid}: invalid value {:?}", text(ContextKind::InvalidValue).unwrap_or_default())
@@ -148,7 +152,8 @@ fn refused(error: clap::Error, arguments: &[OsString]) -> Result<i32, Failure> {
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
     let near = match error.kind() {
-        ErrorKind::InvalidSubcommand => verbs::nearest(&invalid),
+        ErrorKind::InvalidSubcommand if verb.is_empty() => verbs::nearest(&invalid),
+        ErrorKind::InvalidSubcommand if verb == "port" => Some(format!("cella port ls {invalid}")),
         _ => text(ContextKind::SuggestedArg).map(|near| format!("did you mean {near}?")),
     };
     let near = near.or_else(|| {

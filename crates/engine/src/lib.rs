@@ -319,6 +319,14 @@ impl Engine {
         networks::ports(&self.store, container)
     }
 
+    /// The published ports of every container, by its name.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn all_ports(&self) -> Result<std::collections::BTreeMap<String, Vec<spec::network::Publish>>> {
+        networks::all_ports(&self.store)
+    }
+
     /// Publishes further ports, at once when it runs; those with the ports that were chosen.
     ///
     /// # Errors

@@ -49,7 +49,11 @@ fn look(store: &Store, found: &Found, layout: &Layout) -> Result<Option<Seen>> {
     let group = Group::new(layout.clone(), &found.record.cgroup());
     let last = match &state {
         Some(state) => state.last.clone(),
-        None => record::read_last(&directory)?,
+        // Its keeper may be about to write it down.
+        None => match runtime::State::read(&store.run_directory(&found.record.id)).unwrap_or(None) {
+            Some(State { last: Some(last), .. }) => Some(last),
+            _ => record::read_last(&directory)?,
+        },
     };
     let status = match (&state, &last) {
         (None, None) => Status::Created,

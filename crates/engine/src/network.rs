@@ -43,6 +43,11 @@ pub(crate) fn nics(definition: &Definition) -> Vec<Nic> {
     }
 }
 
+/// Has it a network namespace that is its own, to which devices may come?
+pub(crate) fn is_own(definition: &Definition) -> bool {
+    matches!(definition.namespaces.network, Network::Private | Network::None)
+}
+
 /// Are its networks consistent with each other?
 pub(crate) fn check(definition: &Definition) -> Result<()> {
     let mode = &definition.namespaces.network;
@@ -100,7 +105,8 @@ pub(crate) fn exist(store: &Store, definition: &Definition) -> Result<()> {
         match &nic.attach {
             Attach::Network(Some(name)) if name.as_str() != network::DEFAULT => drop(store.networks().get(name)?),
             Attach::Network(_) | Attach::Bridge(_) | Attach::Macvlan(..) | Attach::Ipvlan(..) | Attach::Vlan(..) => {}
-            Attach::Physical(_) | Attach::Cni(_) => {}
+            Attach::Physical(_) => {}
+            Attach::Cni(name) => drop(network::cni::find(name)?),
         }
     }
     Ok(())
@@ -132,9 +138,12 @@ pub(crate) fn prepare(store: &Store, found: &Found) -> Result<Prepared> {
     let attachments = store.networks().resolve(&owner(found), &nics, 0, [false, false])?;
     let publishes = publishes(&found.record);
     if let Some(port) = publishes.first() {
-        let lead = attachments.iter().find(|one| one.v4.is_some() || one.v6.is_some());
+        let is_cni = |one: &Attachment| matches!(one.nic.attach, Attach::Cni(_));
+        let lead = attachments.iter().find(|one| one.v4.is_some() || one.v6.is_some() || is_cni(one));
         let reason = match lead {
             None => "no device of it has an address".to_owned(),
+            // Its plugins publish, or do not.
+            Some(one) if is_cni(one) => return Ok(Prepared { attachments, publishes }),
             Some(one) if one.network.as_ref().is_some_and(|network| network.internal) => {
                 format!("network {} is internal", one.place)
             }
@@ -178,7 +187,7 @@ pub(crate) fn resolv(definition: &Definition, attachments: &[Attachment], of_hos
     }
     let mut lines: Vec<String> = servers.iter().take(3).map(|server| format!("nameserver {server}")).collect();
     let words = |key: &str| of_host.lines().find(|line| line.starts_with(key)).map(str::to_owned);
-    if lines.is_empty() && !networks.is_empty() && networks.iter().all(|network| !network.internal) {
+    if lines.is_empty() && !attachments.is_empty() && networks.iter().all(|network| !network.internal) {
         let reachable =
             |line: &&str| line.starts_with("nameserver") && !line.contains(" 127.") && !line.contains(" ::1");
         lines.extend(of_host.lines().filter(reachable).map(str::to_owned));
@@ -319,9 +328,9 @@ pub(crate) struct Wiring {
 const QUOTA_MS: u64 = 5000;
 
 impl Wiring {
-    /// `None` when there is nothing to attach.
+    /// `None` when its network is not its own. One without a device may get one later.
     pub(crate) fn of(store: &Store, found: &Found, prepared: Prepared) -> Option<Box<dyn Wire>> {
-        if prepared.attachments.is_empty() {
+        if !is_own(&found.record.definition) {
             return None;
         }
         Some(Box::new(Self {
@@ -341,6 +350,18 @@ impl Wiring {
         if self.is_shut != shut && self.networks.shut(&self.owner.id, shut).is_ok() {
             self.is_shut = shut;
         }
+    }
+
+    /// Publishes those ports that lead nowhere since the device that they led to was taken off, if there is another.
+    fn publish_rest(&mut self) -> network::Result<Vec<Publish>> {
+        let id = &self.owner.id;
+        let live: Vec<Publish> = self.networks.endpoints_of(id)?.into_iter().flat_map(|live| live.publishes).collect();
+        let rest: Vec<Publish> = self.publishes.iter().filter(|one| !live.contains(one)).copied().collect();
+        let leads = self.attachments.iter().any(|one| !one.address_like(None).is_empty());
+        if let (true, false, Some(wired)) = (leads, rest.is_empty(), &mut self.wired) {
+            wired.kept.add(self.networks.publish(id, &rest)?.1);
+        }
+        Ok(rest)
     }
 
     fn act(&mut self, ask: Ask) -> network::Result<Vec<Publish>> {
@@ -371,14 +392,14 @@ impl Wiring {
                     self.networks.join(&self.owner, wired, &one)?;
                     self.attachments.push(one);
                 }
-                Ok(Vec::new())
+                self.publish_rest()
             }
             Ask::Disconnect(place) => {
                 let gone = self.networks.leave(id, &place, wired)?;
                 gone.publishes.iter().for_each(|publish| wired.kept.release(publish));
-                self.publishes.retain(|publish| !gone.publishes.contains(publish));
                 self.attachments.retain(|one| one.place != place);
-                Ok(gone.publishes)
+                self.networks.reroute(wired, &self.attachments)?;
+                self.publish_rest()
             }
             Ask::Quota(quota) => {
                 self.quota = quota;

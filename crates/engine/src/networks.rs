@@ -8,6 +8,7 @@ use kernel::lock::Lock;
 use runtime::{Answer, Connection, Request};
 use serde::Serialize;
 use spec::Name;
+use spec::definition::Network as Mode;
 use spec::network::{Attach, Limits, Network, Nic, Publish};
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -182,12 +183,21 @@ fn ask(store: &Store, found: &Found, ask: &Ask) -> Result<Option<Vec<Publish>>> 
 
 fn change(store: &Store, container: &str) -> Result<(Found, Lock)> {
     let (found, lock) = start::locked(store, container)?;
-    let mode = &found.record.definition.namespaces.network;
-    if !matches!(mode, spec::definition::Network::Private | spec::definition::Network::None) {
+    if !own::is_own(&found.record.definition) {
         let message = format!("{} has no network of its own", found.name);
         return Err(Error::new(Kind::Conflict, message).hint("its network is that which --network said"));
     }
     Ok((found, lock))
+}
+
+fn event(store: &Store, found: &Found, what: &str, attributes: &[(&str, String)]) -> Result<()> {
+    let attributes: Vec<_> =
+        attributes.iter().map(|(key, value)| (*key, value.trim_start_matches('@').to_owned())).collect();
+    Ok(store.events().append(what, &found.record.id, found.name.as_str(), &attributes)?)
+}
+
+fn words(ports: &[Publish]) -> String {
+    ports.iter().map(Publish::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn save(store: &Store, found: &Found) -> Result<()> {
@@ -209,18 +219,14 @@ pub(crate) fn connect(store: &Store, container: &str, nic: Nic) -> Result<()> {
     }
     let names = own::owner(&found).names;
     let what = format!("connect {}", found.name);
-    let running = store.state(&found)?.is_some_and(|state| state.pid.is_some());
-    if running && nics.is_empty() {
-        let message = format!("{} was started without a network", found.name);
-        return Err(Error::new(Kind::Conflict, message).hint(format!("stop it first: cella stop {}", found.name)));
-    }
+    let on = place(&nic);
     ask(store, &found, &Ask::Connect(Box::new(nic.clone()), names)).doing(|| what)?;
     nics.push(nic);
     found.record.definition.nics = nics;
-    found.record.definition.namespaces.network = spec::definition::Network::Private;
+    found.record.definition.namespaces.network = Mode::Private;
     save(store, &found)?;
-    store.events().append("connect", &found.record.id, found.name.as_str(), &[])?;
-    Ok(())
+    start::refresh_etc(store, &found)?;
+    event(store, &found, "connect", &[("network", on)])
 }
 
 /// The name of the place that a device is on.
@@ -250,17 +256,21 @@ pub(crate) fn disconnect(store: &Store, container: &str, nic: &Nic) -> Result<()
     }
     if nics.is_empty() {
         // Without a device and not on the default network either.
-        found.record.definition.namespaces.network = spec::definition::Network::None;
+        found.record.definition.namespaces.network = Mode::None;
     }
     found.record.definition.nics = nics;
     save(store, &found)?;
-    store.events().append("disconnect", &found.record.id, found.name.as_str(), &[])?;
-    Ok(())
+    start::refresh_etc(store, &found)?;
+    event(store, &found, "disconnect", &[("network", place(nic))])
 }
 
 /// Publishes further ports; those with the ports that were chosen.
 pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
     let (mut found, _lock) = change(store, container)?;
+    if matches!(found.record.definition.namespaces.network, Mode::None) {
+        let message = format!("{} is on no network that a port could lead to", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint("cella network connect NETWORK CONTAINER"));
+    }
     if let Some(port) = ports.iter().find(|port| port.host != 0 && found.record.definition.ports.contains(port)) {
         return Err(Error::new(Kind::Conflict, format!("{} publishes {port} already", found.name)));
     }
@@ -269,6 +279,7 @@ pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Resu
     // One that was chosen stays what it is: it has been told.
     found.record.definition.ports.extend(&settled);
     save(store, &found)?;
+    event(store, &found, "publish", &[("ports", words(&settled))])?;
     Ok(settled)
 }
 
@@ -276,32 +287,38 @@ pub(crate) fn publish(store: &Store, container: &str, ports: &[Publish]) -> Resu
 pub(crate) fn unpublish(store: &Store, container: &str, ports: &[Publish]) -> Result<Vec<Publish>> {
     let (mut found, _lock) = change(store, container)?;
     let what = || format!("take back ports of {}", found.name);
-    let live = ask(store, &found, &Ask::Unpublish(ports.to_vec())).doing(what)?;
-    // In the definition a port that was chosen is 0.
-    let same = |one: &Publish, port: &Publish| {
+    let there = self::ports(store, found.name.as_str())?;
+    let is = |one: &Publish, port: &Publish| {
         one.container == port.container
             && one.protocol == port.protocol
             && (port.host == 0 || one.host == 0 || one.host == port.host)
             && (port.address.is_none() || one.address == port.address)
     };
+    if let Some(missing) = ports.iter().find(|port| !there.iter().any(|one| is(one, port))) {
+        return Err(Error::new(Kind::NotFound, format!("{} does not publish {missing}", found.name))
+            .hint(format!("cella port ls {}", found.name)));
+    }
+    let live = ask(store, &found, &Ask::Unpublish(ports.to_vec())).doing(what)?;
     let before = found.record.definition.ports.clone();
     let gone =
-        live.unwrap_or_else(|| before.iter().filter(|one| ports.iter().any(|port| same(one, port))).copied().collect());
+        live.unwrap_or_else(|| before.iter().filter(|one| ports.iter().any(|port| is(one, port))).copied().collect());
     for port in &gone {
         let exact = found.record.definition.ports.iter().position(|one| one == port);
-        let at =
-            exact.or_else(|| found.record.definition.ports.iter().position(|one| one.host == 0 && same(one, port)));
+        let at = exact.or_else(|| found.record.definition.ports.iter().position(|one| one.host == 0 && is(one, port)));
         if let Some(at) = at {
             found.record.definition.ports.remove(at);
         }
     }
-    if gone.is_empty() {
-        let list: Vec<String> = ports.iter().map(Publish::to_string).collect();
-        let message = format!("{} does not publish {}", found.name, list.join(", "));
-        return Err(Error::new(Kind::NotFound, message).hint(format!("cella port ls {}", found.name)));
-    }
     save(store, &found)?;
+    event(store, &found, "unpublish", &[("ports", words(&gone))])?;
     Ok(gone)
+}
+
+/// The published ports of every container, by its name.
+pub(crate) fn all_ports(store: &Store) -> Result<BTreeMap<String, Vec<Publish>>> {
+    let names =
+        store.names()?.into_iter().filter_map(|name| Some((name.to_string(), ports(store, name.as_str()).ok()?)));
+    Ok(names.filter(|(_, ports)| !ports.is_empty()).collect())
 }
 
 /// The ports that are published now, or would be at the next start.

@@ -75,8 +75,8 @@ pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts
     let request = plan::Request {
         trees: composed.trees,
         init: definition.init,
-        // Its networks are attached while it makes its mounts.
-        limits_later: !crate::network::nics(definition).is_empty(),
+        // Its networks are attached while it makes its mounts; without one the keeper still hears where they would be.
+        limits_later: crate::network::is_own(definition),
         ..plan::Request::default()
     };
     plan::compile(&composed.spec, request, facts).map_err(of_plan)
@@ -210,14 +210,44 @@ pub(crate) fn of_failure(failure: Failure) -> Error {
     let (kind, hint) = match failure.kind {
         FailureKind::Own => (Kind::Own, None),
         FailureKind::NotFound => (Kind::NoProgram, Some("the program is looked for in the image's own PATH")),
+        FailureKind::NotExecutable if failure.message.contains("EPERM") => (
+            Kind::NotExecutable,
+            Some("its file has capabilities that the container has not (getcap FILE); ping wants --cap-add NET_RAW"),
+        ),
         FailureKind::NotExecutable => (Kind::NotExecutable, None),
     };
     let (message, told) = crate::network::heard(&failure.message);
     Error { kind, message, hint: told.or(hint.map(str::to_owned)) }
 }
 
-/// The files that name the container and its network, mounted over the image's.
+/// Writes the files that name the container and its network, which are mounted over the image's.
 fn etc(store: &Store, found: &Found, directory: &Path, attachments: &[network::Attachment]) -> Result<()> {
+    let files = files(store, found, attachments)?;
+    kernel::file::make_directory(directory, 0o700)?;
+    let owner = found.record.ids.map_or(0, |ids| ids.base);
+    for (name, text) in files {
+        let path = directory.join(name);
+        kernel::file::remove(&path)?;
+        kernel::file::write_new(&path, &text, 0o644)?;
+        kernel::file::set_owner(&path, owner, owner)?;
+    }
+    Ok(())
+}
+
+/// Writes what has changed of them with the networks of a container that runs: into the same files, which are mounted inside.
+pub(crate) fn refresh_etc(store: &Store, found: &Found) -> Result<()> {
+    let directory = store.run_directory(&found.record.id).join("etc");
+    if !directory.exists() {
+        return Ok(());
+    }
+    let attachments = crate::network::prepare(store, found)?.attachments;
+    for (name, text) in files(store, found, &attachments)? {
+        kernel::file::overwrite(&directory.join(name), &text)?;
+    }
+    Ok(())
+}
+
+fn files(store: &Store, found: &Found, attachments: &[network::Attachment]) -> Result<[(&'static str, Vec<u8>); 3]> {
     let definition = &found.record.definition;
     let hostname = match definition.namespaces.uts {
         Share::Private => compose::hostname(found),
@@ -250,16 +280,7 @@ fn etc(store: &Store, found: &Found, directory: &Path, attachments: &[network::A
             (read("hosts"), read("resolv.conf"))
         }
     };
-    kernel::file::make_directory(directory, 0o700)?;
-    let owner = found.record.ids.map_or(0, |ids| ids.base);
-    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)]
-    {
-        let path = directory.join(name);
-        kernel::file::remove(&path)?;
-        kernel::file::write_new(&path, &text, 0o644)?;
-        kernel::file::set_owner(&path, owner, owner)?;
-    }
-    Ok(())
+    Ok([("hosts", hosts), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)])
 }
 
 /// Holds the container's lock and its name while something is done to it.

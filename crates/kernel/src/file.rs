@@ -116,6 +116,16 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     crate::event::write_all(&file, bytes)
 }
 
+/// Writes another content into a file that is there, whose number stays the same.
+///
+/// # Errors
+/// open(2)'s, ftruncate(2)'s or write(2)'s.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call(|| format!("open({path:?}, O_WRONLY|O_TRUNC)"))?;
+    crate::event::write_all(&file, bytes)
+}
+
 /// Removes a file; one that is gone already is fine.
 ///
 /// # Errors

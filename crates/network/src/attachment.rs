@@ -122,7 +122,7 @@ impl Networks {
 }
 
 /// The routers of a network for those families that no device before has one of.
-fn routers(network: &Network, routed: &mut [bool; 2]) -> Vec<IpAddr> {
+pub(crate) fn routers(network: &Network, routed: &mut [bool; 2]) -> Vec<IpAddr> {
     if network.internal {
         return Vec::new();
     }

@@ -15,6 +15,9 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::place::{self, Networks};
 use crate::subnet;
 
+/// The words that `--network` knows.
+const RESERVED: [&str; 6] = ["host", "none", "private", "bridge", "default", "container"];
+
 /// What a tunnel takes of each packet: outer Ethernet, IP, UDP and its own header.
 const TUNNEL: u32 = 50;
 
@@ -89,9 +92,13 @@ impl Networks {
 
     fn create_locked(&self, request: Request) -> Result<Network> {
         let name = request.name.clone();
+        if RESERVED.contains(&name.as_str()) {
+            let message = format!("a network can not be called {name}: --network {name} means something else");
+            return Err(Error::new(Kind::Invalid, message).hint("choose another name"));
+        }
         if self.path(&name).exists() {
             return Err(Error::new(Kind::Conflict, format!("the name {name} is taken by another network"))
-                .hint(format!("cella network rm {name}")));
+                .hint("choose another name"));
         }
         let _host = Self::lock_host()?;
         let network = self.settle(request).doing(|| format!("make network {name}"))?;
@@ -123,7 +130,8 @@ impl Networks {
         let error = Error::new(Kind::NotFound, format!("there is no network {:?}", name.as_str()));
         Err(match spec::error::nearest(name.as_str(), names.iter().map(Name::as_str)) {
             Some(near) => error.hint(format!("did you mean {near}?")),
-            None => error.hint(format!("cella network create {name}")),
+            None if RESERVED.contains(&name.as_str()) => error.hint(format!("--network {name} takes no options")),
+            None => error.hint("cella network ls shows those that are there; cella network create makes one"),
         })
     }
 

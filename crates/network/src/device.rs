@@ -186,6 +186,12 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
     if routed {
         to_others(there, index, one)?;
     }
+    lead_out(there, one)
+}
+
+/// The ways to everywhere through a device.
+pub(crate) fn lead_out(there: &mut Socket, one: &Attachment) -> Result<()> {
+    let index = index_of(there, &one.interface)?;
     for router in &one.routers {
         route::replace(there, &Route { device: Some(index), onlink: true, ..Route::default_by(*router) })?;
     }

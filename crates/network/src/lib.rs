@@ -7,6 +7,7 @@ mod borrow;
 mod bring;
 mod check;
 mod claim;
+pub mod cni;
 mod definition;
 mod device;
 mod error;

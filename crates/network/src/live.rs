@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use spec::network::{Limits, Nic, Publish};
 
+use crate::cni::Added;
 use crate::error::Result;
 use crate::helper::Endpoint;
 use crate::place::{self, Networks};
@@ -38,6 +39,9 @@ pub struct Live {
     /// A device of the host that is given back.
     #[serde(default)]
     pub borrowed: Option<Borrowed>,
+    /// What CNI plugins have made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cni: Option<Added>,
 }
 
 /// A device of the host as it was before.

@@ -32,12 +32,21 @@ impl Kept {
 /// Chooses ports where none is named, and takes all of them. `others` are attached already, `v6` is whether the container has
 /// an IPv6 address.
 pub(crate) fn take(publishes: &[Publish], others: &[Live], families: [bool; 2]) -> Result<(Vec<Publish>, Kept)> {
-    let mut taken: Vec<Publish> = others.iter().flat_map(|live| live.publishes.iter().copied()).collect();
+    let owned = |live: &Live| {
+        let name = live.endpoint.names.first().unwrap_or(&live.endpoint.container).clone();
+        live.publishes.iter().map(move |one| (*one, name.clone())).collect::<Vec<_>>()
+    };
+    let of_others: Vec<(Publish, String)> = others.iter().flat_map(owned).collect();
+    let mut taken: Vec<Publish> = of_others.iter().map(|(one, _)| *one).collect();
     let (mut settled, mut kept) = (Vec::new(), Kept::default());
     for publish in publishes {
-        if let Some(other) = taken.iter().find(|other| publish.host != 0 && collide(other, publish)) {
-            return Err(Error::new(Kind::Conflict, format!("port {publish} is taken: {other} is published already"))
-                .hint("cella port ls shows whose it is"));
+        let collides = |other: &Publish| publish.host != 0 && collide(other, publish);
+        if let Some((other, owner)) = of_others.iter().find(|(other, _)| collides(other)) {
+            return Err(Error::new(Kind::Conflict, format!("port {publish} is taken by container {owner}"))
+                .hint(format!("cella port rm {owner} {other}")));
+        }
+        if taken.iter().any(collides) {
+            return Err(Error::new(Kind::Invalid, format!("port {publish} is published twice")));
         }
         let (publish, descriptors) = match publish.host {
             0 => choose(publish, &taken, families)?,

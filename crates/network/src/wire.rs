@@ -48,6 +48,12 @@ pub struct DeviceTraffic {
     pub waiting: u64,
 }
 
+impl Wired {
+    pub(crate) fn namespace(&self) -> &OwnedFd {
+        &self.namespace
+    }
+}
+
 impl Networks {
     /// Attaches a container's network namespace to all that `list` says, and publishes its ports. When it fails nothing is left.
     ///
@@ -80,6 +86,9 @@ impl Networks {
     fn undo(&self, container: &str, list: &[Attachment], wired: &Wired) -> Vec<String> {
         let mut failed = Vec::new();
         let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        for live in self.endpoints_of(container).unwrap_or_default() {
+            Self::delete_cni(&live, Some(&wired.namespace), &mut note);
+        }
         match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
             Ok((_lock, attached)) => {
                 attached.iter().for_each(|live| self.unwire_one(live, Some(wired), Ends::Now, &mut note));
@@ -108,7 +117,7 @@ impl Networks {
         let mut publishes = publishes;
         for one in list {
             // Ports lead to the first device that has an address they can lead to.
-            let takes = one.v4.is_some() || one.v6.is_some();
+            let takes = one.v4.is_some() || one.v6.is_some() || matches!(one.nic.attach, Attach::Cni(_));
             let own: &[Publish] = if takes { std::mem::take(&mut publishes) } else { &[] };
             let limits = if list.len() == 1 { one.nic.limits.least(whole) } else { one.nic.limits };
             self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
@@ -118,7 +127,7 @@ impl Networks {
             return Err(Error::new(Kind::Invalid, "a limit of all devices together needs a container with one device")
                 .hint("give each device its own: --network NAME,egress=10mbit,ingress=10mbit"));
         }
-        match publishes.first() {
+        match publishes.first().filter(|_| !list.is_empty()) {
             Some(publish) => {
                 Err(Error::new(Kind::Invalid, format!("port {publish} leads nowhere: no device has an address")))
             }
@@ -137,6 +146,9 @@ impl Networks {
         host: &mut Socket,
         there: &mut Socket,
     ) -> Result<()> {
+        if matches!(one.nic.attach, Attach::Cni(_)) {
+            return self.add_cni(owner, one, publishes, limits, wired);
+        }
         let _lock = self.lock()?;
         if let Some(network) = &one.network {
             wired.warnings.extend(self.bring_up(host, network)?);
@@ -200,6 +212,9 @@ impl Networks {
     }
 
     fn undo_join(&self, container: &str, one: &Attachment, wired: &Wired) {
+        for live in self.endpoints_of(container).unwrap_or_default().iter().filter(|live| live.network == one.place) {
+            Self::delete_cni(live, Some(&wired.namespace), &mut drop);
+        }
         let Ok(_lock) = self.lock() else { return };
         let list = self.endpoints_of(container).unwrap_or_default();
         match list.iter().find(|live| live.network == one.place) {
@@ -210,6 +225,24 @@ impl Networks {
                 }
             }
         }
+    }
+
+    /// Gives the container a way to everywhere again, when the device that had it was taken off.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reroute(&self, wired: &Wired, list: &[Attachment]) -> Result<()> {
+        let has = Self::routed(wired)?;
+        let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
+        let mut routed = has;
+        for one in list {
+            let Some(network) = &one.network else { continue };
+            let routers = crate::attachment::routers(network, &mut routed);
+            if !routers.is_empty() {
+                device::lead_out(&mut there, &Attachment { routers, ..one.clone() })?;
+            }
+        }
+        Ok(())
     }
 
     /// Has the container a way to everywhere already, for IPv4 and IPv6?
@@ -273,6 +306,9 @@ impl Networks {
         }
         let mut failed = Vec::new();
         let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        for live in self.endpoints_of(container).unwrap_or_default() {
+            Self::delete_cni(&live, wired.map(Wired::namespace), &mut note);
+        }
         match self.lock().and_then(|lock| Ok((lock, self.endpoints_of(container)?))) {
             Ok((_lock, list)) => {
                 let ends = if wired.is_some() { Ends::WithNamespace } else { Ends::Now };
@@ -319,17 +355,17 @@ impl Networks {
     }
 
     fn detach(&self, container: &str, place: &str, namespace: OwnedFd) -> Result<Live> {
-        let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
         let live = list.into_iter().find(|live| live.network == place).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("it is not on network {}", place.trim_start_matches('@')))
         })?;
         let wired = Wired { namespace, kept: Kept::default(), warnings: Vec::new() };
         let mut failed: Vec<String> = Vec::new();
-        self.note_all(container, std::slice::from_ref(&live))?;
-        self.unwire_one(&live, Some(&wired), Ends::Now, &mut |done| {
-            failed.extend(done.err().map(|error| error.message))
-        });
+        let mut note = |done: Result<()>| failed.extend(done.err().map(|error| error.message));
+        Self::delete_cni(&live, Some(&wired.namespace), &mut note);
+        let _lock = self.lock()?;
+        note(self.note_all(container, std::slice::from_ref(&live)).map(drop));
+        self.unwire_one(&live, Some(&wired), Ends::Now, &mut note);
         match failed.is_empty() {
             true => Ok(live),
             false => Err(Error::new(Kind::Own, failed.join("; "))),
@@ -358,7 +394,9 @@ impl Networks {
     pub fn publish(&self, container: &str, publishes: &[Publish]) -> Result<(Vec<Publish>, Kept)> {
         let _lock = self.lock()?;
         let list = self.endpoints_of(container)?;
-        let has_address = |live: &&Live| live.endpoint.v4.is_some() || live.endpoint.v6.is_some();
+        // Those of CNI are published by its plugins, when they are added.
+        let has_address =
+            |live: &&Live| live.cni.is_none() && (live.endpoint.v4.is_some() || live.endpoint.v6.is_some());
         let live = list
             .iter()
             .find(has_address)
@@ -489,7 +527,7 @@ fn is_lent(one: &Attachment) -> bool {
         || matches!(driver, Some(Driver::Macvlan { .. } | Driver::Ipvlan { .. }))
 }
 
-fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
+pub(crate) fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
     let bridge = match (&one.nic.attach, &one.network) {
         (Attach::Bridge(name), _) => Some(name.clone()),
         (_, Some(network)) if matches!(network.driver, Driver::Bridge { .. }) => Some(network.device.clone()),
@@ -512,6 +550,7 @@ fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limit
         limits: *limits,
         nic: one.nic.clone(),
         borrowed: None,
+        cni: None,
     }
 }
 

@@ -19,9 +19,9 @@ pub(super) fn command(command: Command) -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("ls")
-                .about("List a container's ports")
+                .about("List the ports of a container, or of all")
                 .arg(format())
-                .arg(container())
+                .arg(Arg::new("container").value_name("CONTAINER").help("Only this one"))
                 .after_help("Example:\n  cella port ls web"),
         )
         .subcommand(
@@ -44,6 +44,9 @@ pub(super) fn command(command: Command) -> Command {
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let (word, sub) = matches.subcommand().unwrap_or(("", matches));
     let engine = context.engine()?;
+    if word == "ls" && text(sub, "container").is_none() {
+        return all(&engine, text(sub, "format").as_deref() == Some("json"));
+    }
     let name = text(sub, "container").unwrap_or_default();
     let list = match word {
         "ls" => engine.ports(&name)?,
@@ -60,6 +63,20 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     for one in &list {
         output::line(&show(one));
     }
+    Ok(0)
+}
+
+/// Those of all containers.
+fn all(engine: &engine::Engine, json: bool) -> Result<i32> {
+    let all = engine.all_ports()?;
+    if json {
+        output::json(&all);
+        return Ok(0);
+    }
+    let row = |name: &String, one: &Publish| vec![name.as_str().into(), show(one).into()];
+    let rows: Vec<Vec<output::Cell>> =
+        all.iter().flat_map(|(name, list)| list.iter().map(move |one| row(name, one))).collect();
+    output::table(&["NAME", "PORT"], &rows);
     Ok(0)
 }
 

@@ -127,8 +127,8 @@ fn network(row: &StatsRow, before: Option<&StatsRow>) -> String {
 fn bits(number: u64) -> String {
     let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
     match units.into_iter().find(|(factor, _)| number >= *factor) {
-        Some((factor, unit)) => format!("{}.{}{unit}", number / factor, number % factor * 10 / factor),
-        None => format!("{number}bit"),
+        Some((factor, unit)) => format!("{}.{}{unit}/s", number / factor, number % factor * 10 / factor),
+        None => format!("{number}bit/s"),
     }
 }
 

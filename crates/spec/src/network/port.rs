@@ -97,7 +97,10 @@ impl fmt::Display for Publish {
             Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
             None => {}
         }
-        write!(f, "{}:{}/{}", self.host, self.container, self.protocol)
+        match self.host {
+            0 => write!(f, "{}/{}", self.container, self.protocol),
+            host => write!(f, "{host}:{}/{}", self.container, self.protocol),
+        }
     }
 }
 
@@ -138,9 +141,9 @@ mod tests {
     fn ports_are_written_as_docker_has_them() {
         let shown =
             |text: &str| Publish::parse(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(shown("80"), "0:80/tcp");
+        assert_eq!(shown("80"), "80/tcp");
         assert_eq!(shown("8080:80/udp"), "8080:80/udp");
-        assert_eq!(shown("127.0.0.1::80"), "127.0.0.1:0:80/tcp");
+        assert_eq!(shown("127.0.0.1::80"), "127.0.0.1:80/tcp");
         assert_eq!(shown("[::1]:53:53/sctp"), "[::1]:53:53/sctp");
         assert_eq!(shown("8000-8001:90-91"), "8000:90/tcp 8001:91/tcp");
         for bad in [

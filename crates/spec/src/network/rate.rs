@@ -25,10 +25,11 @@ impl Rate {
 impl FromStr for Rate {
     type Err = Invalid;
 
-    /// A number with a unit, as tc(8) has them: `kbit mbit gbit tbit` (powers of 1000), `bps kbps mbps gbps` for bytes.
+    /// A number with a unit, as tc(8) has them: `kbit mbit gbit tbit`, powers of 1000.
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let refuse =
-            |reason: &str| Invalid::new("rate", text, reason).hint("write a number and a unit, such as 10mbit");
+        let refuse = |reason: &str| {
+            Invalid::new("rate", text, reason).hint("write a number and kbit, mbit or gbit, such as 10mbit")
+        };
         if matches!(text, "none" | "unlimited" | "-1") {
             return Ok(Self::NONE);
         }
@@ -40,10 +41,8 @@ impl FromStr for Rate {
             "m" | "mbit" | "mbit/s" => 1_000_000,
             "g" | "gbit" | "gbit/s" => 1_000_000_000,
             "t" | "tbit" => 1_000_000_000_000,
-            "bps" => 8,
-            "kbps" => 8_000,
-            "mbps" => 8_000_000,
-            "gbps" => 8_000_000_000,
+            // tc(8) means bytes by it, everybody else bits.
+            "bps" | "kbps" | "mbps" | "gbps" => return Err(refuse("it may mean bits or bytes")),
             "" => return Err(refuse("it has no unit")),
             _ => return Err(refuse("unknown unit")),
         };
@@ -123,14 +122,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_bits_unless_they_say_bytes() {
+    fn rates_are_bits() {
         let bits = |text: &str| text.parse::<Rate>().unwrap().0;
         assert_eq!(
             (bits("10mbit"), bits("1.5Gbit"), bits("1mbps"), bits("64k")),
             (10_000_000, 1_500_000_000, 8_000_000, 64_000)
         );
-        for bad in ["", "10", "mbit", "-1mbit", "1e9mbit", "7kbit", "2tbit", "99999999999999mbit", "1..5mbit", "1xbit"]
-        {
+        for bad in [
+            "",
+            "10",
+            "mbit",
+            "-1mbit",
+            "1e9mbit",
+            "7kbit",
+            "10mbps",
+            "2tbit",
+            "99999999999999mbit",
+            "1..5mbit",
+            "1xbit",
+        ] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
         assert_eq!((Rate(50_000_000).to_string(), Rate(1_500).to_string()), ("50mbit".into(), "1500bit".into()));

@@ -6,10 +6,15 @@ use crate::support::until;
 
 /// A bridge of somebody else, which the neighbour is a port of: 198.51.100.0/24, .1 the host, .2 the neighbour.
 fn foreign_bridge(host: &Host) {
-    host.sh("ip link add br0 type bridge && ip link set br0 up && ip addr add 198.51.100.1/24 dev br0").ok();
+    foreign_bridge_without_link(host);
+    host.sh("ip addr add 198.51.100.1/24 dev br0").ok();
     let neighbour = &host.outside.0;
     host.sh(&format!("ip link add p0 type veth peer name lan0 netns {neighbour}; ip link set p0 master br0 up")).ok();
     host.outside.sh("ip link set lan0 up; ip addr add 198.51.100.2/24 dev lan0").ok();
+}
+
+fn foreign_bridge_without_link(host: &Host) {
+    host.sh("ip link add br0 type bridge && ip link set br0 up").ok();
 }
 
 fn remove_foreign_bridge(host: &Host) {
@@ -101,6 +106,40 @@ fn macvlan_without_a_network_is_a_bare_device() {
     assert!(shown.contains("macvlan mode private") && shown.contains("02:00:00:00:00:99"), "{shown}");
     host.remove(&["web"]);
     host.sh("ip link del eth9").ok();
+    host.finish();
+}
+
+#[test]
+fn a_parent_that_disappears_is_no_trouble() {
+    let Some(host) = host("vanish") else { return };
+    second_link(&host);
+    foreign_bridge_without_link(&host);
+    host.sleeping("one", &["--network", "macvlan:eth9"]);
+    host.sleeping("two", &["--network", "bridge:br0"]);
+    host.sh("ip link del eth9; ip link del br0").ok();
+    for name in ["one", "two"] {
+        host.cella(&["stop", "-t", "0", name]).ok();
+        let told = host.cella(&["start", name]).fails(1);
+        assert!(told.contains("no device"), "{told}");
+    }
+    host.remove(&["one", "two"]);
+    host.finish();
+}
+
+#[test]
+fn a_kind_that_the_kernel_lacks_is_told() {
+    let Some(host) = host("lacks") else { return };
+    for (kind, word) in [("vlan", "vlan:out0.5"), ("ipvlan", "ipvlan:out0")] {
+        if host.sh(&format!("ip link add try0 link out0 type {kind} $(test {kind} = ipvlan || echo id 9)")).code == 0 {
+            host.sh("ip link del try0").ok();
+            host.sleeping("web", &["--network", word]);
+            assert!(host.inside("web", "ip -d link show eth0").contains(kind));
+            host.remove(&["web"]);
+            continue;
+        }
+        let told = host.cella(&["run", "--rm", "--network", word, "host", "true"]).fails(125);
+        assert!(told.contains("hint: this kernel does not have it"), "{told}");
+    }
     host.finish();
 }
 

@@ -2,6 +2,7 @@
 //! Networks end to end: each test has a host of its own, a network namespace with a neighbour outside.
 
 mod addresses;
+mod cni;
 mod dhcp;
 mod kinds;
 mod mend;

@@ -139,6 +139,8 @@ fn a_taken_port_is_told_and_leaves_nothing() {
     let told = host.cella(&["port", "add", "web", "8080:80"]).fails(1);
     assert!(told.contains("8080") && told.contains("hint: "), "{told}");
     assert_eq!(state(&host), before);
+    let told = host.cella(&["run", "--rm", "-p", "8081:81", "host", "true"]).fails(125);
+    assert!(told.contains("container web") && told.contains("cella port rm web 8081:80"), "{told}");
     // Others' ports of the same number are not taken: another address, another protocol.
     host.cella(&["run", "--rm", "-p", "127.0.0.9:8082:80", "-p", "8081:80/udp", "host", "true"]).ok();
     host.remove(&["web"]);

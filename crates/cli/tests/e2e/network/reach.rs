@@ -159,6 +159,48 @@ fn a_running_container_is_attached_and_taken_off() {
 }
 
 #[test]
+fn a_container_without_a_network_gets_one_later() {
+    let Some(mut host) = host("later") else { return };
+    host.serve_outside(7);
+    for flags in [&["--network", "none"][..], &[]] {
+        host.sleeping("web", flags);
+        if flags.is_empty() {
+            host.cella(&["network", "disconnect", "cella0", "web"]).ok();
+        }
+        assert_eq!(host.inside("web", "ip -br link | wc -l"), "1");
+        let told = host.cella(&["port", "add", "web", "8080:80"]).fails(1);
+        assert!(told.contains("no network"), "{told}");
+        host.cella(&["network", "connect", "cella0", "web"]).ok();
+        assert_eq!(host.ask_from("web", "tcp", OUTSIDE[0], 7), format!("outside {}", HOST[0]));
+        host.cella(&["restart", "-t", "0", "web"]).ok();
+        assert_eq!(host.ask_from("web", "tcp", OUTSIDE[0], 7), format!("outside {}", HOST[0]));
+        host.remove(&["web"]);
+    }
+    host.finish();
+}
+
+#[test]
+fn two_stores_of_one_host_do_not_meet() {
+    let Some(host) = host("stores") else { return };
+    let other = crate::support::Store::in_namespace("net-stores-other", host.name());
+    host.serving("web", 80, &["-p", "8080:80"]);
+    other.cella(&["run", "-d", "--name", "web", "host", "sleep", "1000"]).ok();
+    let bridges = host.sh("ip -br link show type bridge").ok();
+    assert_eq!(bridges.lines().count(), 2, "{bridges}");
+    let told = other.cella(&["run", "--rm", "-p", "8080:80", "host", "true"]).fails(125);
+    assert!(told.contains("8080"), "{told}");
+    for address in host.addresses("cella0", "web") {
+        let get = format!("busybox nc -w 1 {address} 80 </dev/null");
+        assert!(!other.cella(&["exec", "web", "sh", "-c", &get]).out.contains("web"));
+    }
+    other.cella(&["rm", "-f", "web"]).ok();
+    assert!(host.ask("tcp", HOST[0], 8080).starts_with("web "));
+    other.finish();
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
 fn twenty_containers_start_at_once() {
     let Some(host) = host("twenty") else { return };
     let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();

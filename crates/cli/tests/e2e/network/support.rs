@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Done, Store, in_namespace, is_root, skip};
+use crate::support::{Done, Store, in_namespace, is_root, skip, until};
 
 /// The host's addresses on the link to its neighbour.
 pub(super) const HOST: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
@@ -133,6 +133,9 @@ impl Host {
         own.sh(&format!("ip route add default via {out4}; ip route add default via {out6}")).ok();
         own.sh(&format!("nft '{FOREIGN}'")).ok();
         let mut host = Self { store, outside, own, before: Default::default(), servers: Vec::new() };
+        // Addresses of IPv6 serve a moment after they are there.
+        let served = || host.sh("ip -6 route show table local dev out0").out;
+        until("its addresses serve", || ["local fe80:", "local 2001:"].iter().all(|one| served().contains(one)));
         host.before = host.now();
         host
     }
