@@ -73,6 +73,10 @@ impl Networks {
         for (setting, value) in [("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0")] {
             net::set_sysctl(&["ipv6", "conf", name, setting], value).ok();
         }
+        if network.v6().is_some() {
+            // The host may have switched it off for its own devices since; this one is the network's.
+            net::set_sysctl(&["ipv6", "conf", name, "disable_ipv6"], "0").ok();
+        }
         // For ports that are published on 127.0.0.1; what comes from outside for it is dropped.
         net::set_sysctl(&["ipv4", "conf", name, "route_localnet"], "1")?;
         for subnet in &network.subnets {

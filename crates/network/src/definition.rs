@@ -297,9 +297,9 @@ impl Networks {
     }
 }
 
-/// Has this host IPv6 at all?
-pub(crate) fn has_v6() -> bool {
-    std::path::Path::new("/proc/sys/net/ipv6").exists()
+/// Has this host IPv6, and has nobody switched it off for new devices?
+fn has_v6() -> bool {
+    kernel::net::read_sysctl(&["ipv6", "conf", "default", "disable_ipv6"]).is_ok_and(|value| value == "0")
 }
 
 /// The networks that the host reaches without a router, or has a route to.
