@@ -140,6 +140,12 @@ impl Networks {
             live.device = Some(one.device.clone());
             live.borrowed = device::wire_to(host, wired.namespace.as_fd(), one)?;
         } else {
+            if let Attach::Physical(name) = &one.nic.attach {
+                // A keeper that dies now must not take what the device was with it.
+                let before = device::link_of(host, name)?;
+                live.borrowed = Some(borrow::remember(host, &before)?);
+                self.record(&live)?;
+            }
             live.borrowed = device::make(host, wired.namespace.as_fd(), one)?;
         }
         if wires || live.borrowed.is_some() {
