@@ -389,7 +389,11 @@ impl Wiring {
                 let next = self.networks.endpoints_of(id)?.iter().map(|live| live.index + 1).max().unwrap_or(0);
                 let routed = Networks::routed(wired)?;
                 for one in self.networks.resolve(&self.owner, &[*nic], next, routed)? {
-                    self.networks.join(&self.owner, wired, &one)?;
+                    if let Err(error) = self.networks.join(&self.owner, wired, &one) {
+                        // It was on no such network before; that it has an address there still would be a second trouble.
+                        one.network.as_ref().map(|network| self.networks.release(id, Some(network)).ok());
+                        return Err(error);
+                    }
                     self.attachments.push(one);
                 }
                 self.publish_rest()

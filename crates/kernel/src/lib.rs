@@ -6,6 +6,7 @@ pub mod arena;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;
+pub mod conntrack;
 pub mod entry;
 pub mod error;
 pub mod event;

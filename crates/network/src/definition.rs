@@ -337,7 +337,7 @@ fn check_driver(request: &Request) -> Result<()> {
 }
 
 /// Has this host IPv6, and have new devices?
-pub(crate) fn has_v6() -> bool {
+fn has_v6() -> bool {
     kernel::net::read_sysctl(&["ipv6", "conf", "default", "disable_ipv6"]).is_ok_and(|value| value == "0")
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Resu
         return Ok(link::set(host, index, &Change { up: Some(true), port: Some(port), ..Change::default() })?);
     }
     let name = one.device.as_str();
-    for setting in ["accept_ra", "autoconf"] {
+    for setting in ["accept_ra", "autoconf", "disable_ipv6"] {
         net::set_sysctl(&["ipv6", "conf", name, setting], "0").ok();
     }
     // The host answers for its own address of the link, and for whatever else is asked for on the pair.
@@ -171,8 +171,9 @@ pub(crate) fn inside(there: &mut Socket, namespace: impl AsFd, one: &Attachment)
     if one.v6.is_some() {
         // Its address and route are given here; a program inside that does it by itself does not ask the kernel.
         let of = |setting| ["ipv6", "conf", one.interface.as_str(), setting];
-        let (accept, auto) = (of("accept_ra"), of("autoconf"));
-        net::set_sysctls_in(namespace, &[(&accept, "0"), (&auto, "0")])?;
+        // A host may hand down that it has no IPv6 (net.core.devconf_inherit_init_net).
+        let (accept, auto, off) = (of("accept_ra"), of("autoconf"), of("disable_ipv6"));
+        net::set_sysctls_in(namespace, &[(&accept, "0"), (&auto, "0"), (&off, "0")])?;
     }
     for (ip, prefix) in addresses(one) {
         let prefix = if routed { if ip.is_ipv4() { 32 } else { 128 } } else { prefix };

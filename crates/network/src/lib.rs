@@ -12,6 +12,7 @@ mod definition;
 mod device;
 mod error;
 pub mod firewall;
+mod flows;
 pub mod helper;
 mod lease;
 mod live;

@@ -16,7 +16,7 @@ use crate::helper::Endpoint;
 use crate::live::Live;
 use crate::place::Networks;
 use crate::ports::{self, Kept};
-use crate::{borrow, device, rules, shape};
+use crate::{borrow, device, flows, rules, shape};
 
 /// What an attached container holds as long as it runs.
 #[derive(Debug)]
@@ -183,6 +183,7 @@ impl Networks {
         }
         self.filter(&rules::of_live(one.network.as_ref(), &live), &Rules::default())?;
         self.open_ports(host, one.network.as_ref(), &live.publishes)?;
+        flows::forget(&live.publishes).ok();
         shape_live(host, &live, limits)?;
         if live.device.is_some() && !wires {
             device::ready(host, one, isolated)?;
@@ -202,6 +203,11 @@ impl Networks {
         let place = one.place.trim_start_matches('@');
         if self.endpoints_of(&owner.id)?.iter().any(|live| live.network == one.place) {
             return Err(Error::new(Kind::Conflict, format!("it is on {place} already")));
+        }
+        // What undoes a failure removes the device of this name.
+        if link::find(&mut there, &one.interface)?.is_some() {
+            return Err(Error::new(Kind::Conflict, format!("it has a device {} already", one.interface))
+                .hint("choose another name: --interface"));
         }
         let limits = one.nic.limits;
         let joined = self.wire_one(owner, one, &[], &limits, wired, &mut host, &mut there);
@@ -344,6 +350,7 @@ impl Networks {
                 }
             }
         }
+        flows::forget(&live.publishes).ok();
     }
 
     /// Takes one device of a running container off; its ports go with it.
@@ -415,6 +422,7 @@ impl Networks {
             self.record(live)?;
             return Err(error);
         }
+        flows::forget(&settled).ok();
         Ok((settled, kept))
     }
 
@@ -449,6 +457,7 @@ impl Networks {
             changed.publishes.retain(|one| !own.contains(one));
             self.record(&changed)?;
             self.filter(&Rules::default(), &only_ports(&live, &own))?;
+            flows::forget(&own).ok();
             gone.extend(own);
         }
         Ok(gone)

@@ -97,3 +97,16 @@ fn the_files_tell_of_names_and_servers() {
     host.remove(&["web"]);
     host.finish();
 }
+
+#[test]
+fn a_host_that_has_switched_v6_off_has_networks() {
+    let Some(host) = host("no-v6") else { return };
+    host.cella(&["network", "create", "before"]).ok();
+    host.sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1").ok();
+    let shown = host.store.sh(&[], "ip -br addr show eth0").ok();
+    assert!(shown.contains("10.") && !shown.contains(" fd"), "{shown}");
+    // One that has addresses of both goes on to have them.
+    let shown = host.store.sh(&["--network", "before"], "ip -br addr show eth0").ok();
+    assert!(shown.contains(" fd"), "{shown}");
+    host.finish();
+}

@@ -182,6 +182,39 @@ fn ports_come_and_go_on_a_running_container() {
     host.finish();
 }
 
+/// Asks by UDP from one port until it is answered.
+const KEEP_ASKING: &str = "
+import socket, sys, time
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.connect((sys.argv[1], 8080))
+one.settimeout(0.1)
+end = time.monotonic() + 10
+while time.monotonic() < end:
+    try:
+        one.send(b'?')
+        sys.exit(print(one.recv(100).decode()))
+    except OSError:
+        time.sleep(0.05)
+sys.exit(1)
+";
+
+#[test]
+fn a_client_that_has_asked_before_is_heard_once_somebody_is_there() {
+    let Some(host) = host("udp-flow") else { return };
+    // With a network there, the kernel follows connections: it knows that this one leads to the host itself.
+    host.sleeping("other", &[]);
+    let mut command = crate::support::in_namespace(&host.outside.0, "/usr/bin/python3");
+    command.args(["-ISc", KEEP_ASKING, HOST[0]]).stdout(std::process::Stdio::piped());
+    let client = command.spawn().unwrap();
+    let refused = "awk '/^Udp: [0-9]/ { print $3 }' /proc/net/snmp";
+    until("it has been refused", || host.sh(refused).ok() != "0");
+    host.serving("web", 80, &["-p", "8080:80/udp"]);
+    let heard = client.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard.stdout).trim_end(), format!("web {}", OUTSIDE[0]));
+    host.remove(&["web", "other"]);
+    host.finish();
+}
+
 #[test]
 fn a_container_that_is_started_again_has_its_ports_and_addresses() {
     let Some(host) = host("policy") else { return };

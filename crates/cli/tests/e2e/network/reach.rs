@@ -159,6 +159,60 @@ fn a_running_container_is_attached_and_taken_off() {
 }
 
 #[test]
+fn a_connect_that_fails_takes_nothing_away() {
+    let Some(host) = host("connect-fails") else { return };
+    host.cella(&["network", "create", "back"]).ok();
+    host.serving("web", 80, &[]);
+    let before = host.inside("web", "ip -br addr; ip route; ip -6 route");
+    for flags in
+        [&["--interface", "eth0", "back"][..], &["--ip", "192.0.2.9", "back"], &["physical:nic7"], &["nowhere"]]
+    {
+        let told = host.cella(&[&["network", "connect"], flags, &["web"]].concat());
+        assert!(told.code != 0 && told.err.starts_with("cella: "), "{flags:?}: {}", told.err);
+        assert_eq!(host.inside("web", "ip -br addr; ip route; ip -6 route"), before, "{flags:?}");
+    }
+    assert_eq!(host.network("back")["leases"], serde_json::json!({}));
+    assert!(host.ask("tcp", &host.addresses("cella0", "web")[0], 80).starts_with("web "));
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
+fn a_stopped_container_is_attached_and_taken_off() {
+    let Some(host) = host("stopped") else { return };
+    host.cella(&["network", "create", "back"]).ok();
+    host.serving("web", 80, &[]);
+    host.cella(&["stop", "-t", "0", "web"]).ok();
+    host.cella(&["network", "connect", "back", "web"]).ok();
+    host.cella(&["port", "add", "web", "8080:80"]).ok();
+    host.cella(&["start", "web"]).ok();
+    assert!(host.inside("web", "ip -br addr show eth1").contains(&host.addresses("back", "web")[0]));
+    assert!(host.outside.ask("tcp", HOST[0], 8080).starts_with("web "));
+    host.cella(&["stop", "-t", "0", "web"]).ok();
+    host.cella(&["network", "disconnect", "back", "web"]).ok();
+    host.cella(&["port", "rm", "web", "8080:80"]).ok();
+    assert_eq!(host.network("back")["leases"], serde_json::json!({}));
+    host.cella(&["start", "web"]).ok();
+    assert!(!host.inside("web", "ip -br link").contains("eth1"));
+    host.outside.ask_in_vain("tcp", HOST[0], 8080);
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
+fn a_drop_of_somebody_elses_firewall_holds() {
+    let Some(mut host) = host("foreign-drop") else { return };
+    host.serve_outside(7);
+    host.sleeping("web", &[]);
+    host.sh("nft 'table inet wall { chain forward { type filter hook forward priority 0; policy drop; }; }'").ok();
+    host.ask_from_in_vain("web", "tcp", OUTSIDE[0], 7);
+    host.sh("nft delete table inet wall").ok();
+    assert_eq!(host.ask_from("web", "tcp", OUTSIDE[0], 7), format!("outside {}", HOST[0]));
+    host.remove(&["web"]);
+    host.finish();
+}
+
+#[test]
 fn a_container_without_a_network_gets_one_later() {
     let Some(mut host) = host("later") else { return };
     host.serve_outside(7);
