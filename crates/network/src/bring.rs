@@ -43,6 +43,9 @@ impl Networks {
         let there = link::find(host, &network.device)?.is_some();
         if !(there && self.is_up(network)) {
             self.make(host, network).doing(|| format!("bring up network {}", network.name))?;
+            if network.limits.effective().is_some() {
+                self.limit_border(host, network).doing(|| format!("limit network {}", network.name))?;
+            }
             let directory = self.run_of(network.name.as_str());
             self.make_run()?;
             kernel::file::make_directories(&directory, 0o755)?;
@@ -148,7 +151,7 @@ impl Networks {
             link::delete(&mut host, found.index)?;
         }
         if let Some(bridge) = link::find(&mut host, &network.device)? {
-            crate::shape::forget(&mut host, &network.device)?;
+            Self::forget_border(&mut host, network)?;
             link::delete(&mut host, bridge.index)?;
         }
         if directory.exists() {

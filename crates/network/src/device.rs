@@ -308,7 +308,7 @@ pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed:
         return Ok(link::delete(host, lower.index)?);
     }
     kernel::traffic::delete_hooks(host, lower.index).ok();
-    crate::shape::limit_lower(host, lower.index, None)?;
+    crate::shape::clear(host, lower.index)?;
     if lower.mac.map(spec::mac::Mac) != borrowed.mac {
         let mac = borrowed.mac.map(|mac| mac.0);
         link::set(host, lower.index, &Change { mac, ..Change::default() })?;

@@ -33,6 +33,9 @@ pub struct Live {
     /// What may go through it.
     #[serde(default)]
     pub limits: Limits,
+    /// What may go through all devices of the container together, where it has several.
+    #[serde(default)]
+    pub total: Limits,
     /// As it was asked for.
     pub nic: Nic,
     /// A device of the host that is given back.
