@@ -14,5 +14,6 @@ mod input;
 mod isolation;
 mod life;
 mod limits;
+mod network_limits;
 mod security;
 mod support;
