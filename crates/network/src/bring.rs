@@ -163,10 +163,13 @@ impl Networks {
 
     /// Takes rules away; the tables too, when nothing is left that needs them.
     pub(crate) fn filter_without(&self, gone: &Rules) -> Result<()> {
-        if self.rules()? == Rules::default() {
-            return Ok(self.firewall()?.remove()?);
+        for network in self.running()? {
+            let up = network.parse().is_ok_and(|name| self.get(&name).is_ok_and(|network| self.is_up(&network)));
+            if up || !self.is_deserted(&network)? {
+                return self.filter(&Rules::default(), gone);
+            }
         }
-        self.filter(&Rules::default(), gone)
+        Ok(self.firewall()?.remove()?)
     }
 }
 

@@ -67,6 +67,10 @@ fn directory(networks: &Networks, network: &str) -> PathBuf {
     networks.run_of(network).join("endpoints")
 }
 
+fn is_endpoint(file: &str) -> bool {
+    file.ends_with(".json") && !file.starts_with('.')
+}
+
 impl Networks {
     /// The devices on a network now.
     ///
@@ -79,11 +83,20 @@ impl Networks {
         }
         let mut list = Vec::new();
         for file in kernel::file::names(&directory)? {
-            if file.ends_with(".json") && !file.starts_with('.') {
+            if is_endpoint(&file) {
                 list.extend(place::read::<Live>(&directory.join(file))?);
             }
         }
         Ok(list)
+    }
+
+    /// Is nobody on it? Without reading who they are: with five hundred of them that is what an end would take.
+    pub(crate) fn is_deserted(&self, network: &str) -> Result<bool> {
+        let directory = directory(self, network);
+        if !directory.exists() {
+            return Ok(true);
+        }
+        Ok(!kernel::file::names(&directory)?.iter().any(|file| is_endpoint(file)))
     }
 
     /// The networks that have a runtime directory, those without a definition (`@…`) too.

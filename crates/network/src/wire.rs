@@ -248,12 +248,12 @@ impl Networks {
         }
         note(self.forget(live));
         let rules = rules::of_live(network.as_ref(), live);
-        match (&network, self.endpoints(&live.network)) {
-            (Some(network), Ok(left)) if left.is_empty() && network.is_managed() => {
+        match (&network, self.is_deserted(&live.network)) {
+            (Some(network), Ok(true)) if network.is_managed() => {
                 note(self.take_down(network));
             }
-            (_, Ok(left)) => {
-                if left.is_empty() {
+            (_, Ok(deserted)) => {
+                if deserted {
                     kernel::file::remove_any(&self.run_of(&live.network)).ok();
                     self.tidy_run();
                 }

@@ -134,5 +134,8 @@ impl Drop for Place {
         for network in self.cella(&["network", "ls", "-q"]).unwrap_or_default().lines() {
             drop(self.cella(&["network", "rm", network]));
         }
+        // Podman leaves its store mounted on itself.
+        let mounted = self.scratch.path.join("podman/root/overlay");
+        drop(Command::new("umount").arg(mounted).stderr(Stdio::null()).status());
     }
 }
