@@ -79,7 +79,19 @@ pub(super) fn podman(place: &Place, words: &[&str]) -> Command {
 
 fn by_podman(place: &Place) -> Result<u32> {
     let root = place.root.display().to_string();
-    let run = ["run", "-d", "--ulimit=host", "--name", "speed", "--network", "bridge", "--rootfs", &root, "/wait"];
+    let run = [
+        "run",
+        "-d",
+        "--ulimit=nofile=1024:1024",
+        "--ulimit=nproc=4096:4096",
+        "--name",
+        "speed",
+        "--network",
+        "bridge",
+        "--rootfs",
+        &root,
+        "/wait",
+    ];
     said(&mut podman(place, &run), "podman run")?;
     let pid = said(&mut podman(place, &["inspect", "-f", "{{.State.Pid}}", "speed"]), "podman inspect")?;
     pid.parse().map_err(|_| format!("podman: {pid:?} is no process"))

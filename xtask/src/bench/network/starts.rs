@@ -36,8 +36,20 @@ pub(super) fn added(place: &Place, rounds: usize) -> Result<()> {
             if absent.is_some() || !round.is_multiple_of(4) {
                 continue;
             }
-            let mut run =
-                podman(place, &["run", "--rm", "--ulimit=host", "--network", network, "--rootfs", &root, "/true"]);
+            let mut run = podman(
+                place,
+                &[
+                    "run",
+                    "--rm",
+                    "--ulimit=nofile=1024:1024",
+                    "--ulimit=nproc=4096:4096",
+                    "--network",
+                    network,
+                    "--rootfs",
+                    &root,
+                    "/true",
+                ],
+            );
             match timed(&mut run, "podman run") {
                 Ok(time) => times.push(time),
                 Err(reason) => absent = Some(reason),
