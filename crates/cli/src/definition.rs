@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use engine::{Doing, Error, Kind, Result, Terminal};
 use spec::definition::{Definition, Dns, Filter, Limits, Namespaces, Network, Restart, Security, parse_time_offset};
 use spec::mount::Mount;
-use spec::network::{Attach, Nic, Publish, Rate};
+use spec::network::{Attach, Nic, Publish, Rate, Share};
 use spec::reference::Reference;
 use spec::signal::Signal;
 use spec::size::{check_cpu_list, parse_bytes, parse_cpus};
@@ -376,6 +376,8 @@ pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
     }
     let rate = |name: &str| given(name).map(|text| text.parse::<Rate>()).transpose();
     nic.limits = nic.limits.changed_by(&spec::network::Limits { egress: rate("egress")?, ingress: rate("ingress")? });
+    let priority = given("priority").map(|text| Share::priority(&text)).transpose()?;
+    nic.share = nic.share.changed_by(&Share { guarantee: rate("guarantee")?, priority });
     Ok(())
 }
 

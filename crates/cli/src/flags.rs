@@ -181,7 +181,7 @@ fn network() -> Vec<Arg> {
     all.extend(device_options().into_iter().filter(|arg| arg.get_id() != "alias" && arg.get_id() != "interface"));
     all.extend(bandwidth());
     all.push(quota());
-    all.retain(|arg| !["egress", "ingress"].contains(&arg.get_id().as_str()));
+    all.retain(|arg| !["egress", "ingress", "guarantee", "priority"].contains(&arg.get_id().as_str()));
     all
 }
 
@@ -209,6 +209,8 @@ pub(crate) fn device_options() -> Vec<Arg> {
         list("alias", "NAME", "A further name on this network"),
         value("egress", "RATE", "What it may send, e.g. 10mbit"),
         value("ingress", "RATE", "What it may receive"),
+        value("guarantee", "RATE", "What it has in any case of the network's own limit"),
+        value("priority", "NUMBER", "Who has what is left of that: 0 first, 7 last (default 4)"),
     ]
 }
 

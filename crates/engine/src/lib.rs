@@ -299,8 +299,21 @@ impl Engine {
         container: &str,
         nic: &spec::network::Nic,
         limits: spec::network::Limits,
+        share: spec::network::Share,
     ) -> Result<()> {
-        networks::limit(&self.store, container, nic, &limits)
+        networks::limit(&self.store, container, nic, &limits, &share)
+    }
+
+    /// Limits what all containers of a network have together at its border; at once when it is up.
+    ///
+    /// # Errors
+    /// A network without a bridge of ours, guarantees that would not fit any more.
+    pub fn network_limit_all(
+        &self,
+        name: &spec::Name,
+        limits: spec::network::Limits,
+    ) -> Result<spec::network::Network> {
+        networks::limit_network(&self.store, name, &limits)
     }
 
     /// What one container, or each, has sent and received by the month.

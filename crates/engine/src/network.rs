@@ -8,7 +8,7 @@ use network::{Attachment, Networks, Owner, Wired};
 use runtime::{Failure, FailureKind, Wire};
 use serde::{Deserialize, Serialize};
 use spec::definition::{Definition, Network};
-use spec::network::{Attach, Limits, Nic, Protocol, Publish};
+use spec::network::{Attach, Limits, Nic, Protocol, Publish, Share};
 
 use crate::compose;
 use crate::error::{Error, Kind, Result};
@@ -231,8 +231,10 @@ pub(crate) enum Ask {
     Connect(Box<Nic>, Vec<String>),
     /// Take it off this place.
     Disconnect(String),
-    /// Limit what goes through the device on this place.
-    Limit(String, Limits),
+    /// Limit what goes through the device on this place, and what part of its network it has.
+    Limit(String, Limits, Share),
+    /// Limit what goes through all devices together.
+    Whole(Limits),
     /// It is called so now.
     Rename(Vec<String>),
     /// So much in a month.
@@ -389,7 +391,7 @@ impl Wiring {
                 let next = self.networks.endpoints_of(id)?.iter().map(|live| live.index + 1).max().unwrap_or(0);
                 let routed = Networks::routed(wired)?;
                 for one in self.networks.resolve(&self.owner, &[*nic], next, routed)? {
-                    if let Err(error) = self.networks.join(&self.owner, wired, &one) {
+                    if let Err(error) = self.networks.join(&self.owner, wired, &one, &self.bandwidth) {
                         // It was on no such network before; that it has an address there still would be a second trouble.
                         one.network.as_ref().map(|network| self.networks.release(id, Some(network)).ok());
                         return Err(error);
@@ -402,6 +404,9 @@ impl Wiring {
                 let gone = self.networks.leave(id, &place, wired)?;
                 gone.publishes.iter().for_each(|publish| wired.kept.release(publish));
                 self.attachments.retain(|one| one.place != place);
+                if self.bandwidth.is_some() {
+                    self.networks.limit(id, None, &self.bandwidth)?;
+                }
                 self.networks.reroute(wired, &self.attachments)?;
                 self.publish_rest()
             }
@@ -415,15 +420,17 @@ impl Wiring {
                 self.owner.names = names;
                 Ok(Vec::new())
             }
-            Ask::Limit(place, limits) => {
-                let list = self.networks.endpoints_of(id)?;
-                for live in list.iter().filter(|live| live.network == place) {
-                    self.networks.limit(live, &limits)?;
+            Ask::Limit(place, limits, share) => {
+                let change = network::Retune { place, limits, share };
+                self.networks.limit(id, Some(&change), &self.bandwidth)?;
+                for one in self.attachments.iter_mut().filter(|one| one.place == change.place) {
+                    (one.nic.limits, one.nic.share) = (limits, share);
                 }
-                for one in self.attachments.iter_mut().filter(|one| one.place == place) {
-                    one.nic.limits = limits;
-                }
-                self.bandwidth = Limits::default();
+                Ok(Vec::new())
+            }
+            Ask::Whole(limits) => {
+                self.networks.limit(id, None, &limits)?;
+                self.bandwidth = limits;
                 Ok(Vec::new())
             }
         }

@@ -9,7 +9,7 @@ use runtime::{Answer, Connection, Request};
 use serde::Serialize;
 use spec::Name;
 use spec::definition::Network as Mode;
-use spec::network::{Attach, Limits, Network, Nic, Publish};
+use spec::network::{Attach, Limits, Network, Nic, Publish, Share};
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::network::{self as own, Ask, Done};
@@ -330,28 +330,33 @@ pub(crate) fn ports(store: &Store, container: &str) -> Result<Vec<Publish>> {
     Ok(attached(store, &found)?.into_iter().flat_map(|one| one.ports).collect())
 }
 
-/// Limits the bandwidth of all devices together, which is that of the only one; at once when it runs.
+/// Limits the bandwidth of all devices together; at once when it runs.
 pub(crate) fn limit_whole(store: &Store, found: &mut Found, change: &Limits, running: bool) -> Result<()> {
-    let nics = own::nics(&found.record.definition);
-    let [nic] = nics.as_slice() else {
-        let message = format!("{} has {} network devices", found.name, nics.len());
-        return Err(Error::new(Kind::Conflict, message)
-            .hint(format!("limit them one by one: cella network set NETWORK {} --egress 10mbit", found.name)));
-    };
+    if own::nics(&found.record.definition).is_empty() {
+        let message = format!("{} has no network device of its own", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint("cella inspect shows its networks"));
+    }
     let whole = found.record.definition.bandwidth.changed_by(change);
     if running {
-        ask(store, found, &Ask::Limit(place(nic), nic.limits.least(&whole)))?;
+        ask(store, found, &Ask::Whole(whole))?;
     }
     found.record.definition.bandwidth = whole;
     Ok(())
 }
 
-/// Limits the bandwidth of one device.
-pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) -> Result<()> {
+/// Limits what all containers of a network have together.
+pub(crate) fn limit_network(store: &Store, name: &Name, change: &Limits) -> Result<Network> {
+    if name.as_str() == network::DEFAULT {
+        default(store)?;
+    }
+    Ok(store.networks().limit_network(name, change)?)
+}
+
+/// Limits the bandwidth of one device, or gives it another part of what its network has.
+pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits, share: &Share) -> Result<()> {
     let (mut found, _lock) = self::change(store, container)?;
     let mut nics = own::nics(&found.record.definition);
     let place = place(nic);
-    let nics_count = nics.len();
     let Some(own) = nics.iter_mut().find(|other| self::place(other) == place) else {
         let message = format!("{} is not on network {}", found.name, place.trim_start_matches('@'));
         return Err(
@@ -359,9 +364,9 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits) 
         );
     };
     own.limits = own.limits.changed_by(change);
-    let whole = if nics_count == 1 { found.record.definition.bandwidth } else { Limits::default() };
-    let limits = own.limits.least(&whole);
-    ask(store, &found, &Ask::Limit(place, limits)).doing(|| format!("change {}", found.name))?;
+    own.share = own.share.changed_by(share);
+    let (limits, share) = (own.limits, own.share);
+    ask(store, &found, &Ask::Limit(place, limits, share)).doing(|| format!("change {}", found.name))?;
     found.record.definition.nics = nics;
     save(store, &found)
 }

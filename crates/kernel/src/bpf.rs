@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The program that guards devices of a version 2 group, which has no device controller of its own.
+//! Programs for the kernel: one that guards devices of a version 2 group, which has no device controller of its own, and one
+//! that sorts packets.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -17,6 +18,7 @@ struct Instruction {
     immediate: i32,
 }
 
+const STORE_WORD: u8 = 0x63; // BPF_STX | BPF_W | BPF_MEM
 const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_W | BPF_MEM
 const MOVE: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
 const MOVE_REGISTER: u8 = 0xbf; // BPF_ALU64 | BPF_MOV | BPF_X
@@ -160,18 +162,14 @@ struct AttachAttributes {
 
 const PROG_LOAD: libc::c_long = 5;
 const PROG_ATTACH: libc::c_long = 8;
+const TYPE_SCHED_CLS: u32 = 3;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
 
-/// Loads the program for `rules` and attaches it to the group that the directory `group` is.
-///
-/// # Errors
-/// bpf(2)'s.
-pub(crate) fn guard_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()> {
-    let program = assemble(rules);
+fn load(kind: u32, program: &[Instruction]) -> Result<OwnedFd> {
     let attributes = LoadAttributes {
-        kind: TYPE_CGROUP_DEVICE,
+        kind,
         count: u32::try_from(program.len()).unwrap_or(u32::MAX),
         instructions: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
@@ -189,11 +187,54 @@ pub(crate) fn guard_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()
                 0,
                 0,
             ],
-            || format!("bpf(BPF_PROG_LOAD, cgroup_device, {} instructions)", program.len()),
+            || format!("bpf(BPF_PROG_LOAD, type {kind}, {} instructions)", program.len()),
         )?
     };
     // SAFETY: the kernel has just made it for us.
-    let loaded = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) };
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+}
+
+/// A program for a filter of traffic (`Match::Program`) that gives every packet a class, and leaves the rest to the filters
+/// behind it.
+///
+/// # Errors
+/// bpf(2)'s.
+pub fn class_program(class: crate::traffic::Handle) -> Result<OwnedFd> {
+    /// `priority` in `struct __sk_buff`: the class, where it is one of the queue that the packet comes to.
+    const PRIORITY: i16 = 32;
+    const GO_ON: i32 = -1; // TC_ACT_UNSPEC
+    let program = [
+        instruction(MOVE, 2, 0, 0, class.number().cast_signed()),
+        instruction(STORE_WORD, 1, 2, PRIORITY, 0),
+        instruction(MOVE, 0, 0, 0, GO_ON),
+        instruction(EXIT, 0, 0, 0, 0),
+    ];
+    load(TYPE_SCHED_CLS, &program)
+}
+
+/// A program for a filter of traffic that sends every packet out by a device. Unlike `Action::Redirect` it leaves the packet's
+/// connection as it is known by then.
+///
+/// # Errors
+/// bpf(2)'s.
+pub fn redirect_program(device: u32) -> Result<OwnedFd> {
+    const CALL: u8 = 0x85; // BPF_JMP | BPF_CALL
+    const REDIRECT: i32 = 23; // bpf_redirect
+    let program = [
+        instruction(MOVE, 1, 0, 0, device.cast_signed()),
+        instruction(MOVE, 2, 0, 0, 0),
+        instruction(CALL, 0, 0, 0, REDIRECT),
+        instruction(EXIT, 0, 0, 0, 0),
+    ];
+    load(TYPE_SCHED_CLS, &program)
+}
+
+/// Loads the program for `rules` and attaches it to the group that the directory `group` is.
+///
+/// # Errors
+/// bpf(2)'s.
+pub(crate) fn guard_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()> {
+    let loaded = load(TYPE_CGROUP_DEVICE, &assemble(rules))?;
     let attributes = AttachAttributes {
         target: group.as_fd().as_raw_fd().cast_unsigned(),
         program: loaded.as_raw_fd().cast_unsigned(),

@@ -52,6 +52,9 @@ impl Networks {
             // One that answered on a bridge that is gone hears nothing on the new one.
             self.end_helper(network)?;
             self.make(host, network).doing(|| format!("bring up network {}", network.name))?;
+            if network.limits.effective().is_some() {
+                self.limit_border(host, network).doing(|| format!("limit network {}", network.name))?;
+            }
             self.make_run()?;
             kernel::file::make_directories(&directory, 0o755)?;
             kernel::file::make_directory(&directory.join("endpoints"), 0o755)?;
@@ -205,7 +208,7 @@ impl Networks {
             link::delete(&mut host, found.index)?;
         }
         if let Some(bridge) = self.bridge(&mut host, network)? {
-            crate::shape::forget(&mut host, &network.device)?;
+            Self::forget_border(&mut host, network)?;
             link::delete(&mut host, bridge.index)?;
         }
         if directory.exists() {

@@ -159,6 +159,7 @@ fn bandwidth() -> std::result::Result<String, String> {
     let peer = LinkKind::Veth(Peer { name: "p1", mac: None, mtu: None, namespace: None });
     link::create(&mut socket, &New::of("p0", peer)).map_err(|error| error.to_string())?;
     let rate = Some(spec::network::Rate(1_000_000));
-    let both = shape::limit_to(&mut socket, "p0", rate).and_then(|()| shape::limit_from(&mut socket, "p0", rate));
+    let index = crate::device::index_of(&mut socket, "p0").map_err(|error| error.message)?;
+    let both = shape::limit_to(&mut socket, index, rate).and_then(|()| shape::limit_from(&mut socket, "p0", rate));
     both.map(|()| "both ways".to_owned()).map_err(|error| error.message)
 }

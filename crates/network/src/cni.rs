@@ -216,7 +216,7 @@ impl Networks {
         owner: &Owner,
         one: &Attachment,
         publishes: &[Publish],
-        limits: &Limits,
+        limits: &[Limits; 2],
         wired: &mut Wired,
     ) -> Result<()> {
         let Attach::Cni(name) = &one.nic.attach else { return Ok(()) };
@@ -227,7 +227,7 @@ impl Networks {
             _ => ports::take(publishes, &self.all_endpoints()?, [true, true])?,
         };
         let told = told(one, &settled);
-        check(&list, &told, limits)?;
+        limits.iter().try_for_each(|limits| check(&list, &told, limits))?;
         let mut live = wire::live(owner, one, settled, limits);
         let mut added = Added { list, told, result: Value::Null };
         // What one of them has done before another fails is taken away by this, too.

@@ -102,6 +102,9 @@ impl Networks {
         }
         let _host = Self::lock_host()?;
         let network = self.settle(request).doing(|| format!("make network {name}"))?;
+        if network.limits.is_some() {
+            crate::share::check_kind(&network)?;
+        }
         // Only what has a router of ours is ours alone.
         if network.is_managed() || matches!(network.driver, Driver::Routed) {
             self.claim(&network)?;

@@ -149,6 +149,12 @@ pub(crate) fn ready(host: &mut Socket, one: &Attachment, isolated: bool) -> Resu
     net::set_sysctl(&["ipv4", "conf", name, "proxy_arp"], "1")?;
     net::set_sysctl(&["ipv4", "conf", name, "forwarding"], "1")?;
     link::set(host, index, &Change { up: Some(true), ..Change::default() })?;
+    if one.v4.is_some() {
+        // A proxy answers only for what the host has a route to elsewhere, which without a default route it has not. Nobody
+        // else sees the address, and nothing is sent from it.
+        let own = Address { scope: address::Scope::Host, ..Address::new(index, routed_gateway(false), 32) };
+        address::add(host, &own).or_else(exists)?;
+    }
     if one.v6.is_some() {
         address::add(host, &Address::new(index, routed_gateway(true), 64)).or_else(exists)?;
     }
@@ -291,7 +297,7 @@ pub(crate) fn unwire_from(host: &mut Socket, live: &crate::live::Live, borrowed:
         return Ok(link::delete(host, lower.index)?);
     }
     kernel::traffic::delete_hooks(host, lower.index).ok();
-    crate::shape::limit_lower(host, lower.index, None)?;
+    crate::shape::clear(host, lower.index)?;
     link::set_link_local(host, lower.index, true).ok();
     borrow::restore(host, borrowed)
 }

@@ -34,6 +34,9 @@ pub struct Live {
     /// What may go through it.
     #[serde(default)]
     pub limits: Limits,
+    /// What may go through all devices of the container together, where it has several.
+    #[serde(default)]
+    pub total: Limits,
     /// As it was asked for.
     pub nic: Nic,
     /// A device of the host that is given back.
@@ -89,6 +92,10 @@ fn directory(networks: &Networks, network: &str) -> PathBuf {
     networks.run_of(network).join("endpoints")
 }
 
+fn is_endpoint(file: &str) -> bool {
+    file.ends_with(".json") && !file.starts_with('.')
+}
+
 impl Networks {
     /// The devices on a network now.
     ///
@@ -101,11 +108,20 @@ impl Networks {
         }
         let mut list = Vec::new();
         for file in kernel::file::names(&directory)? {
-            if file.ends_with(".json") && !file.starts_with('.') {
+            if is_endpoint(&file) {
                 list.extend(place::read::<Live>(&directory.join(file))?);
             }
         }
         Ok(list)
+    }
+
+    /// Is nobody on it? Without reading who they are: with five hundred of them that is what an end would take.
+    pub(crate) fn is_deserted(&self, network: &str) -> Result<bool> {
+        let directory = directory(self, network);
+        if !directory.exists() {
+            return Ok(true);
+        }
+        Ok(!kernel::file::names(&directory)?.iter().any(|file| is_endpoint(file)))
     }
 
     /// The networks that have a runtime directory, those without a definition (`@…`) too.
@@ -131,10 +147,9 @@ impl Networks {
         Ok(list)
     }
 
-    /// Is any device on this network?
+    /// Is any device on this network? So it is also when that can not be told.
     pub(crate) fn is_used(&self, network: &str) -> bool {
-        kernel::file::names(&directory(self, network))
-            .is_ok_and(|names| names.iter().any(|name| !name.starts_with('.')))
+        !self.is_deserted(network).unwrap_or(false)
     }
 
     /// Is any network up, or any device attached?

@@ -3,12 +3,14 @@
 
 use std::net::IpAddr;
 
+use kernel::traffic::Handle;
 use spec::network::{Driver, Network, Protocol};
 
 use crate::error::{Doing, Result};
 use crate::firewall::{self, Firewall, Net, Port, Publication, Rules};
 use crate::live::Live;
 use crate::place::Networks;
+use crate::share;
 
 /// The part of a network.
 pub(crate) fn of_network(network: &Network) -> Rules {
@@ -47,6 +49,7 @@ pub(crate) fn of_live(network: Option<&Network>, live: &Live) -> Rules {
             v6: live.endpoint.v6.into_iter().collect(),
             any_address: network.is_none_or(|network| network.subnets.is_empty()),
             isolated: network.is_some_and(|network| network.isolated),
+            class: network.and_then(|network| share::class(network, live)).map(Handle::number),
         });
     }
     rules.publications = live.publishes.iter().flat_map(|publish| publications(live, publish)).collect();

@@ -13,6 +13,7 @@ use crate::attachment::{Attachment, Owner};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::firewall::Rules;
 use crate::helper::Endpoint;
+use crate::limit::{self, holds};
 use crate::live::Live;
 use crate::place::Networks;
 use crate::ports::{self, Kept};
@@ -119,13 +120,9 @@ impl Networks {
             // Ports lead to the first device that has an address they can lead to.
             let takes = one.v4.is_some() || one.v6.is_some() || matches!(one.nic.attach, Attach::Cni(_));
             let own: &[Publish] = if takes { std::mem::take(&mut publishes) } else { &[] };
-            let limits = if list.len() == 1 { one.nic.limits.least(whole) } else { one.nic.limits };
+            let limits = limit::parts(&one.nic.limits, whole, list.len());
             self.wire_one(owner, one, own, &limits, wired, &mut host, &mut there)
                 .doing(|| format!("attach {} to {}", one.interface, one.place.trim_start_matches('@')))?;
-        }
-        if list.len() > 1 && whole.effective().is_some() {
-            return Err(Error::new(Kind::Invalid, "a limit of all devices together needs a container with one device")
-                .hint("give each device its own: --network NAME,egress=10mbit,ingress=10mbit"));
         }
         match publishes.first().filter(|_| !list.is_empty()) {
             Some(publish) => {
@@ -141,7 +138,7 @@ impl Networks {
         owner: &Owner,
         one: &Attachment,
         publishes: &[Publish],
-        limits: &Limits,
+        limits: &[Limits; 2],
         wired: &mut Wired,
         host: &mut Socket,
         there: &mut Socket,
@@ -150,6 +147,7 @@ impl Networks {
             return self.add_cni(owner, one, publishes, limits, wired);
         }
         let _lock = self.lock()?;
+        self.may_share(&live(owner, one, Vec::new(), limits), &one.nic.share)?;
         if let Some(network) = &one.network {
             wired.warnings.extend(self.bring_up(host, network)?);
         }
@@ -163,7 +161,7 @@ impl Networks {
         }
         let mut live = live(owner, one, settled, limits);
         let isolated = one.network.as_ref().is_some_and(|network| network.isolated);
-        let wires = is_lent(one) && limits.effective().is_some();
+        let wires = is_lent(one) && limit::holds(limits);
         if is_lent(one) {
             device::sweep(host, &one.device)?;
             live.borrowed = borrow::survey(host, one, wires)?;
@@ -181,10 +179,13 @@ impl Networks {
             borrowed.index = Some(device::index_of(there, &one.interface)?);
             self.record(&live)?;
         }
-        self.filter(&rules::of_live(one.network.as_ref(), &live), &Rules::default())?;
-        self.open_ports(host, one.network.as_ref(), &live.publishes)?;
+        // As it is now: its limits may have changed since the start began.
+        let network = self.network_of(&live).or_else(|| one.network.clone());
+        self.filter(&rules::of_live(network.as_ref(), &live), &Rules::default())?;
+        self.open_ports(host, network.as_ref(), &live.publishes)?;
         flows::forget(&live.publishes).ok();
-        shape_live(host, &live, limits)?;
+        limit::device(host, &live, limits)?;
+        self.put_share(host, &live)?;
         if live.device.is_some() && !wires {
             device::ready(host, one, isolated)?;
         }
@@ -197,11 +198,12 @@ impl Networks {
     ///
     /// # Errors
     /// The step that failed; nothing of it is left then.
-    pub fn join(&self, owner: &Owner, wired: &mut Wired, one: &Attachment) -> Result<()> {
+    pub fn join(&self, owner: &Owner, wired: &mut Wired, one: &Attachment, whole: &Limits) -> Result<()> {
         let mut host = Socket::open(Family::Route)?;
         let mut there = Socket::open_in(&wired.namespace, Family::Route)?;
         let place = one.place.trim_start_matches('@');
-        if self.endpoints_of(&owner.id)?.iter().any(|live| live.network == one.place) {
+        let list = self.endpoints_of(&owner.id)?;
+        if list.iter().any(|live| live.network == one.place) {
             return Err(Error::new(Kind::Conflict, format!("it is on {place} already")));
         }
         // What undoes a failure removes the device of this name.
@@ -209,8 +211,10 @@ impl Networks {
             return Err(Error::new(Kind::Conflict, format!("it has a device {} already", one.interface))
                 .hint("choose another name: --interface"));
         }
-        let limits = one.nic.limits;
+        let limits = limit::parts(&one.nic.limits, whole, list.len() + 1);
         let joined = self.wire_one(owner, one, &[], &limits, wired, &mut host, &mut there);
+        // With a second device what was the limit of the only one is that of both.
+        let joined = joined.and_then(|()| if holds(&limits) { self.limit(&owner.id, None, whole) } else { Ok(()) });
         joined.doing(|| format!("attach {} to {place}", one.interface)).inspect_err(|_| {
             // What was said first is the reason.
             self.undo_join(&owner.id, one, wired);
@@ -322,6 +326,9 @@ impl Networks {
                 for live in &list {
                     self.unwire_one(live, wired, ends, &mut note);
                 }
+                if list.iter().any(|live| live.total.is_some()) {
+                    note(forget_rooms(container));
+                }
             }
             Err(error) => note(Err(error)),
         }
@@ -336,6 +343,10 @@ impl Networks {
             note(self.forget(live));
         }
         note(taken);
+        if let Some(network) = &network {
+            let host = Socket::open(Family::Route).map_err(Error::from);
+            note(host.and_then(|mut host| self.take_share(&mut host, network, live)));
+        }
         let rules = rules::of_live(network.as_ref(), live);
         let used = self.is_used(&live.network);
         match &network {
@@ -377,21 +388,6 @@ impl Networks {
             true => Ok(live),
             false => Err(Error::new(Kind::Own, failed.join("; "))),
         }
-    }
-
-    /// Changes the limits of a device that is attached.
-    ///
-    /// # Errors
-    /// The kernel's; a device of the host that was moved in without limits is not where it could be limited.
-    pub fn limit(&self, live: &Live, limits: &Limits) -> Result<()> {
-        let _lock = self.lock()?;
-        let mut host = Socket::open(Family::Route)?;
-        if live.device.is_none() && limits.effective().is_some() {
-            let message = format!("{} is inside the container, where root could undo a limit", live.interface);
-            return Err(Error::new(Kind::Conflict, message).hint("the limit holds from the next start on"));
-        }
-        shape_live(&mut host, live, limits)?;
-        self.record(&Live { limits: *limits, ..live.clone() })
     }
 
     /// Publishes further ports of a container that runs: those with the ports that were chosen.
@@ -509,6 +505,7 @@ impl Networks {
                 };
                 let change = link::Change { up: Some(true), port: Some(port), ..link::Change::default() };
                 link::set(host, found.index, &change)?;
+                self.put_share(host, &live)?;
             }
         }
         Ok(())
@@ -536,7 +533,7 @@ fn is_lent(one: &Attachment) -> bool {
         || matches!(driver, Some(Driver::Macvlan { .. } | Driver::Ipvlan { .. }))
 }
 
-pub(crate) fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &Limits) -> Live {
+pub(crate) fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, limits: &[Limits; 2]) -> Live {
     let bridge = match (&one.nic.attach, &one.network) {
         (Attach::Bridge(name), _) => Some(name.clone()),
         (_, Some(network)) if matches!(network.driver, Driver::Bridge { .. }) => Some(network.device.clone()),
@@ -556,25 +553,17 @@ pub(crate) fn live(owner: &Owner, one: &Attachment, publishes: Vec<Publish>, lim
         device: (!is_lent(one)).then(|| one.device.clone()),
         bridge,
         publishes,
-        limits: *limits,
+        limits: limits[0],
+        total: limits[1],
         nic: one.nic.clone(),
         borrowed: None,
         cni: None,
     }
 }
 
-fn shape_live(host: &mut Socket, live: &Live, limits: &Limits) -> Result<()> {
-    let Some(device) = &live.device else { return Ok(()) };
-    let limits = limits.effective();
-    shape::limit_to(host, device, limits.ingress)?;
-    match &live.borrowed {
-        // What leaves the host's device waits there.
-        Some(lower) => {
-            let lower = device::index_of(host, &lower.name)?;
-            shape::limit_lower(host, lower, limits.egress)
-        }
-        None => shape::limit_from(host, device, limits.egress),
-    }
+/// Removes the rooms of all devices of a container.
+fn forget_rooms(container: &str) -> Result<()> {
+    limit::forget(&mut Socket::open(Family::Route)?, container, &Limits::default())
 }
 
 fn loopback(there: &mut Socket) -> Result<()> {
@@ -595,7 +584,7 @@ enum Ends {
 fn take_away(live: &Live, wired: Option<&Wired>, ends: Ends) -> Result<()> {
     let mut host = Socket::open(Family::Route)?;
     if let Some(name) = &live.device {
-        shape::forget(&mut host, name)?;
+        shape::remove(&mut host, &shape::waiting_room(name))?;
         if let Some(found) = link::find(&mut host, name)? {
             // Somebody else may still be in the namespace: a port that is silent does no harm until it goes.
             let silent =

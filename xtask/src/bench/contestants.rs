@@ -81,12 +81,16 @@ fn floor(scratch: &mut Scratch) -> Result<Vec<Contestant>> {
 }
 
 /// The program under measurement: `CELLA_BIN`, else a release build.
-fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
-    let program = match std::env::var_os("CELLA_BIN") {
+pub(crate) fn cella_program() -> Result<PathBuf> {
+    match std::env::var_os("CELLA_BIN") {
         Some(path) => Ok(PathBuf::from(path)),
         None => cargo::build_release(&["cella", "runtime"])
             .and_then(|mut programs| programs.remove("cella").ok_or("cargo build made no cella".to_owned())),
-    };
+    }
+}
+
+fn cella(scratch: &mut Scratch) -> Result<[Contestant; 2]> {
+    let program = cella_program();
     let state = scratch.directory("cella", 0)?;
     let root = scratch.rootfs("root-cella", 0)?;
     let run = |program: &Path, words: &[&str]| Run {

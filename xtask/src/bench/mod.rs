@@ -3,6 +3,7 @@
 
 mod agent;
 mod contestants;
+mod network;
 mod oci;
 mod report;
 mod scratch;
@@ -52,11 +53,12 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         ["start", rest @ ..] => start::run(&Options::parse(rest)?),
         ["run", rest @ ..] => oci::run(&Options::parse(rest)?),
         ["exec", rest @ ..] => oci::exec(&Options::parse(rest)?),
+        ["network", rest @ ..] => network::run(&Options::parse(rest)?),
         ["density", rest @ ..] => oci::density(&Options::parse(rest)?),
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
-        [] => Err("bench: what? start, run, exec or density".to_owned()),
-        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec and density are")),
+        [] => Err("bench: what? start, run, exec, density or network".to_owned()),
+        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec, density and network are")),
     }
 }
 

@@ -97,7 +97,7 @@ fn markdown(verb: &str, lines: &[Line]) -> String {
 }
 
 /// Kernel, processors and load: figures of two machines are not to be compared.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let kernel =
         Command::new("uname").arg("-srm").output().map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -15,5 +15,6 @@ mod isolation;
 mod life;
 mod limits;
 mod network;
+mod network_limits;
 mod security;
 mod support;

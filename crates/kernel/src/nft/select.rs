@@ -264,6 +264,12 @@ impl Key {
     pub fn dnat(self, family: Family, map: &str) -> Statement {
         Statement::Dnat { key: self, family, map: map.to_owned() }
     }
+
+    /// The packet goes to the class that the map of this name has for it, in queues that have one of that name.
+    #[must_use]
+    pub fn class(self, map: &str) -> Statement {
+        Statement::Priority { key: self, map: map.to_owned() }
+    }
 }
 
 impl From<Selector> for Key {

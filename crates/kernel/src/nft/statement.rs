@@ -20,6 +20,7 @@ pub enum Statement {
     Verdicts { key: Key, elements: Vec<Element> },
     VerdictIn { key: Key, map: String },
     Dnat { key: Key, family: Family, map: String },
+    Priority { key: Key, map: String },
     Verdict(Verdict),
     Counter,
     Quota { bytes: u64, over: bool },
@@ -150,6 +151,7 @@ impl Writer<'_> {
                 self.lookup(map, None, Some(0), false);
             }
             Statement::Dnat { key, family, map } => self.dnat(key, *family, map),
+            Statement::Priority { key, map } => self.priority(key, map),
             Statement::Verdict(verdict) => self.verdict(verdict),
             Statement::Counter => self.plain("counter", &[]),
             Statement::Quota { bytes, over } => self.quota(*bytes, *over),
@@ -261,6 +263,13 @@ impl Writer<'_> {
         self.lookup(map, None, Some(FIRST), false);
         let port = FIRST + if family == Family::Ip6 { 4 } else { 1 };
         self.plain("nat", &[(1, DNAT), (2, family.number().into()), (3, FIRST), (5, port)]);
+    }
+
+    fn priority(&mut self, key: &Key, map: &str) {
+        const PRIORITY: u32 = 2;
+        self.load(key);
+        self.lookup(map, None, Some(FIRST), false);
+        self.plain("meta", &[(2, PRIORITY), (3, FIRST)]);
     }
 
     /// A packet of another family would look its first bytes up.

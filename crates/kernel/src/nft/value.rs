@@ -39,6 +39,8 @@ pub enum Type {
     AddressType,
     /// `iface_type`: the hardware type of a device.
     DeviceType,
+    /// `classid`: a class of a queue, which a packet has as its priority.
+    Class,
     /// `integer` of this many bytes, in the network's order.
     Integer(u8),
 }
@@ -58,6 +60,7 @@ impl Type {
             Self::Service => 13,
             Self::IcmpType => 14,
             Self::DeviceType => 21,
+            Self::Class => 23,
             Self::State => 26,
             Self::Status => 28,
             Self::Icmp6Type => 29,
@@ -71,7 +74,7 @@ impl Type {
         match self {
             Self::Device | Self::V6 => 16,
             Self::Ether => 6,
-            Self::V4 | Self::State | Self::Status | Self::AddressType => 4,
+            Self::V4 | Self::State | Self::Status | Self::AddressType | Self::Class => 4,
             Self::EtherType | Self::Service | Self::ArpOperation | Self::DeviceType => 2,
             Self::Protocol | Self::Family | Self::IcmpType | Self::Icmp6Type => 1,
             Self::Integer(bytes) => bytes.into(),
@@ -80,7 +83,8 @@ impl Type {
 
     /// Is it kept in this machine's order?
     pub(super) fn is_native(self) -> bool {
-        matches!(self, Self::Device | Self::State | Self::Status | Self::AddressType | Self::DeviceType)
+        use Type::{AddressType, Class, Device, DeviceType, State, Status};
+        matches!(self, Device | State | Status | AddressType | DeviceType | Class)
     }
 }
 
@@ -101,7 +105,7 @@ pub enum Value {
     Half(u16),
     /// Two bytes in this machine's order: a hardware type.
     Native(u16),
-    /// Four bytes in this machine's order: states, types of addresses.
+    /// Four bytes in this machine's order: states, types of addresses, classes.
     Word(u32),
 }
 

@@ -51,7 +51,9 @@ impl Handle {
         Self { major, minor }
     }
 
-    fn number(self) -> u32 {
+    /// As the kernel has it.
+    #[must_use]
+    pub fn number(self) -> u32 {
         u32::from(self.major) << 16 | u32::from(self.minor)
     }
 

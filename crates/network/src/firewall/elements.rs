@@ -15,15 +15,18 @@ pub(super) const FAMILIES: [Family; 3] = [Family::Bridge, Family::Arp, Family::I
 
 /// The sets and maps of a table, in the order in which they are listed.
 pub(super) fn sets(family: Family) -> Vec<Set> {
-    use Type::{Device, Ether, Protocol, Service, V4, V6};
+    use Type::{Class, Device, Ether, Protocol, Service, V4, V6};
     let ports = || Set::new("ports", [Device]).counting();
     let macs = || Set::new("macs", [Device, Ether]);
     let v4 = || Set::new("v4", [Device, V4]);
     let v6 = || Set::new("v6", [Device, V6]);
     let received = || Set::new("received", [Device]).counting();
     let device = |name| Set::new(name, [Device]);
+    let share = |name, of| Set::map(name, [of], [Class]);
     match family {
-        Family::Bridge => vec![ports(), macs(), v4(), v6(), received(), device("isolated"), device("free")],
+        Family::Bridge => {
+            vec![ports(), macs(), v4(), v6(), received(), device("isolated"), device("free"), share("shares", Device)]
+        }
         Family::Arp => vec![device("bridged"), ports(), macs(), v4()],
         _ => vec![
             device("bridged"),
@@ -44,6 +47,8 @@ pub(super) fn sets(family: Family) -> Vec<Set> {
             Set::map("exact6", [V6, Protocol, Service], [V6, Service]),
             Set::map("any4", [Protocol, Service], [V4, Service]),
             Set::map("any6", [Protocol, Service], [V6, Service]),
+            share("shares4", V4),
+            share("shares6", V6),
         ],
     }
 }
@@ -143,8 +148,21 @@ impl Elements {
             if port.isolated {
                 self.put(Family::Bridge, "isolated", Element::new([device.clone()]));
             }
+            self.share(port, device);
         }
         Ok(())
+    }
+
+    /// What is from it by its device, what is for it by its addresses: on its way to the bridge nobody knows its device.
+    fn share(&mut self, port: &Port, device: Value) {
+        let Some(class) = port.class.map(Value::Word) else { return };
+        self.put(Family::Bridge, "shares", Element::new([device]).to([class.clone()]));
+        for address in &port.v4 {
+            self.put(Family::Inet, "shares4", Element::new([(*address).into()]).to([class.clone()]));
+        }
+        for address in &port.v6 {
+            self.put(Family::Inet, "shares6", Element::new([(*address).into()]).to([class.clone()]));
+        }
     }
 
     fn publication(&mut self, publication: &Publication) -> Result<(), Error> {

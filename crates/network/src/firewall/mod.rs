@@ -67,6 +67,8 @@ pub struct Port {
     pub any_address: bool,
     /// It does not reach other such ports of its bridge: its network's `isolated_ports`.
     pub isolated: bool,
+    /// The class that it has in the queues of its bridge; for ports of bridges.
+    pub class: Option<u32>,
 }
 
 /// A transport protocol with ports.

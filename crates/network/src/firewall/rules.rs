@@ -16,6 +16,8 @@ const FIRST: i32 = -1000;
 const FILTER: i32 = -1;
 const DSTNAT: i32 = -101;
 const SRCNAT: i32 = 99;
+/// Behind all who could change where a packet goes, or its class.
+const SHARE: i32 = 1000;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -55,6 +57,8 @@ fn bridge(batch: &mut Batch, table: &Table) {
     fill(batch, table, "input", [vec![IIFNAME.within("ports"), ETHER_DADDR.masked(mask, group), goto(REFUSED)]]);
     fill(batch, table, "forward", [vec![IIFNAME.within("isolated"), OIFNAME.within("isolated"), goto(REFUSED)]]);
     fill(batch, table, "postrouting", [vec![OIFNAME.within("received"), accept()]]);
+    batch.add_chain(table, &Chain::base("share", Kind::Filter, Hook::Prerouting, FIRST + 1));
+    fill(batch, table, "share", [vec![Key::from(IIFNAME).class("shares")]]);
 }
 
 /// ARP for the host itself: routed devices.
@@ -84,6 +88,7 @@ fn inet(batch: &mut Batch, table: &Table, v6_loopback: bool) {
         base("dstnat", Kind::Nat, Hook::Prerouting, DSTNAT),
         base("dstnat_own", Kind::Nat, Hook::Output, DSTNAT),
         base("srcnat", Kind::Nat, Hook::Postrouting, SRCNAT),
+        base("share", Kind::Filter, Hook::Postrouting, SHARE),
     ] {
         batch.add_chain(table, &chain);
     }
@@ -94,6 +99,9 @@ fn inet(batch: &mut Batch, table: &Table, v6_loopback: bool) {
         fill(batch, table, "publish", [vec![IP6_DADDR.is(Ipv6Addr::LOCALHOST), accept()]]);
     }
     nat(batch, table);
+    // The queues of a bridge whose containers share a limit.
+    let shares = [vec![Key::from(IP_DADDR).class("shares4")], vec![Key::from(IP6_DADDR).class("shares6")]];
+    fill(batch, table, "share", shares);
 }
 
 fn loopback(selector: Selector) -> Statement {

@@ -157,6 +157,7 @@ pub(crate) fn port(device: &str, bridge: Option<&str>, n: u8, addresses: &[&str]
         v6: v6.collect(),
         any_address: false,
         isolated: false,
+        class: None,
     }
 }
 

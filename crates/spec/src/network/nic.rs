@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::rate::Limits;
+use super::rate::{Limits, Share};
 use super::{IpvlanMode, MacvlanMode, check_device, check_domain};
 use crate::error::Invalid;
 use crate::mac::Mac;
@@ -38,6 +38,9 @@ pub struct Nic {
     /// What may go through it.
     #[serde(default)]
     pub limits: Limits,
+    /// Its part of what its network may.
+    #[serde(default)]
+    pub share: Share,
 }
 
 /// What a device is on.
@@ -89,6 +92,7 @@ impl Nic {
             aliases: Vec::new(),
             mtu: None,
             limits: Limits::default(),
+            share: Share::default(),
         }
     }
 
@@ -109,10 +113,12 @@ impl Nic {
             "mtu" => self.mtu = Some(mtu(value)?),
             "egress" => self.limits.egress = Some(value.parse()?),
             "ingress" => self.limits.ingress = Some(value.parse()?),
+            "guarantee" => self.share.guarantee = Some(value.parse()?),
+            "priority" => self.share.priority = Some(Share::priority(value)?),
             "mode" => self.mode(whole, value)?,
             _ => {
                 return Err(refuse(&format!("there is no option {key}"))
-                    .hint("options are: ip ip6 mac alias interface mtu egress ingress mode"));
+                    .hint("options are: ip ip6 mac alias interface mtu egress ingress guarantee priority mode"));
             }
         }
         Ok(())
@@ -237,6 +243,8 @@ mod tests {
             "cni:../x",
             "back,mode=l2",
             "back,mtu=1",
+            "back,priority=8",
+            "back,guarantee=fast",
         ] {
             assert!(bad.parse::<Nic>().is_err(), "{bad}");
         }

@@ -117,6 +117,43 @@ impl Limits {
     }
 }
 
+/// A container's part of what its network may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Share {
+    /// What it has in any case, each way; what it does not use others may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Rate>,
+    /// Who is served first with what is left: 0 before 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+}
+
+impl Share {
+    /// The priority of who says nothing.
+    pub const PRIORITY: u8 = 4;
+
+    /// Is anything said?
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// This with what `change` says in its place.
+    #[must_use]
+    pub fn changed_by(&self, change: &Self) -> Self {
+        Self { guarantee: change.guarantee.or(self.guarantee), priority: change.priority.or(self.priority) }
+    }
+
+    /// Reads a priority.
+    ///
+    /// # Errors
+    /// What is not 0 to 7.
+    pub fn priority(text: &str) -> Result<u8, Invalid> {
+        let number = text.parse().ok().filter(|number| *number <= 7);
+        number.ok_or_else(|| Invalid::new("priority", text, "it must be 0 (first) to 7"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use clap::{ArgMatches, Command};
 use engine::{Error, Kind, Result};
-use spec::network::{Limits, Nic};
+use spec::network::{Limits, Nic, Share};
 
 use crate::app::Context;
 use crate::definition::{nic_options, parsed, text};
@@ -44,20 +44,32 @@ pub(super) fn disconnect(context: &Context, matches: &ArgMatches) -> Result<i32>
 
 pub(super) fn set_command(command: Command) -> Command {
     command
-        .about("Limit the bandwidth of a container's device, at once when it runs")
-        .arg(value("egress", "RATE", "From the container, e.g. 10mbit (none: no limit)"))
-        .arg(value("ingress", "RATE", "To the container"))
+        .about("Limit the bandwidth of a container's device, or of a network's border; at once when it runs")
+        .arg(value("egress", "RATE", "From the container, or out of the network, e.g. 10mbit (none: no limit)"))
+        .arg(value("ingress", "RATE", "To the container, or into the network"))
+        .arg(value("guarantee", "RATE", "What the container has in any case of the network's limit"))
+        .arg(value("priority", "NUMBER", "Who has what is left of that: 0 first, 7 last (default 4)"))
         .arg(super::network())
-        .arg(container())
-        .after_help("Example:\n  cella network set --egress 10mbit back web")
+        .arg(container().required(false).help("Name, or the beginning of its id; the network itself without one"))
+        .after_help("Example:\n  cella network set --egress 10mbit back web\n  cella network set --egress 1gbit --ingress 1gbit back")
 }
 
 pub(super) fn set(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let limits = Limits { egress: parsed(matches, "egress")?, ingress: parsed(matches, "ingress")? };
-    if !limits.is_some() {
+    let priority = text(matches, "priority").map(|text| Share::priority(&text)).transpose()?;
+    let share = Share { guarantee: parsed(matches, "guarantee")?, priority };
+    if !limits.is_some() && !share.is_some() {
         return Err(Error::new(Kind::Invalid, "nothing to change").hint("cella network set --help"));
     }
-    let container = text(matches, "container").unwrap_or_default();
-    context.engine()?.network_limit(&container, &nic(matches)?, limits)?;
+    match text(matches, "container") {
+        Some(container) => context.engine()?.network_limit(&container, &nic(matches)?, limits, share)?,
+        None if share.is_some() => {
+            return Err(Error::new(Kind::Invalid, "a guarantee or a priority is that of a container")
+                .hint("cella network set --guarantee 10mbit NETWORK CONTAINER"));
+        }
+        None => {
+            context.engine()?.network_limit_all(&text(matches, "network").unwrap_or_default().parse()?, limits)?;
+        }
+    }
     Ok(0)
 }
