@@ -69,7 +69,7 @@ fn by_hand(place: &Place) -> Result<Namespace> {
 pub(super) fn podman(place: &Place, words: &[&str]) -> Command {
     let mut command = within(place.host.pid());
     let directory = place.scratch().join("podman");
-    command.args(["timeout", "60", "podman", "--cgroup-manager=cgroupfs", "--events-backend=none"]);
+    command.args(["timeout", "60", "podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=none"]);
     for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
         command.arg(option).arg(directory.join(name));
     }
