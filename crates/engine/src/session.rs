@@ -124,8 +124,8 @@ impl Session {
         let outcome = Pump::new(&self, terminal, raw.is_some()).run();
         drop(raw);
         if let (Ok(Outcome::Exited(_)), Some(keeper)) = (&outcome, &self.keeper) {
-            // It has said its last word: no zombie of it is left to whoever comes after us.
-            process::wait(&keeper.pidfd).ok();
+            // It has said its last word, and nothing but its descriptors is left of it: closing them is not waited for.
+            process::try_wait(&keeper.pidfd).ok();
         }
         outcome
     }

@@ -224,7 +224,10 @@ impl Networks {
     /// Takes rules away; the tables too, when nothing is left that needs them.
     pub(crate) fn filter_without(&self, gone: &Rules) -> Result<()> {
         if !self.is_anything_up()? {
-            return Ok(self.firewall()?.remove()?);
+            let mut firewall = self.firewall()?;
+            firewall.remove()?;
+            firewall.keep_open();
+            return Ok(());
         }
         self.filter(&Rules::default(), gone)
     }

@@ -117,6 +117,9 @@ impl Networks {
     pub(crate) fn filter(&self, add: &Rules, remove: &Rules) -> Result<()> {
         let mut firewall = self.firewall()?;
         if firewall.change(add, remove).is_ok() {
+            if *remove != Rules::default() {
+                firewall.keep_open();
+            }
             return Ok(());
         }
         firewall.replace(&self.rules()?).doing(|| "set the packet filter".to_owned())

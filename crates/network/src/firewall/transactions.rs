@@ -92,6 +92,12 @@ impl Firewall {
         Ok(batch.commit(&mut self.socket)?)
     }
 
+    /// Leaves the socket open until this process ends: to close it, the kernel waits until what a transaction has taken away is
+    /// freed, which is some 10 ms.
+    pub fn keep_open(self) {
+        std::mem::forget(self);
+    }
+
     /// Our tables are gone; it is no error if they are already.
     ///
     /// # Errors
