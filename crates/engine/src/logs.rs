@@ -49,7 +49,7 @@ pub(crate) fn logs(
     }
     while options.follow && options.until_ns.is_none_or(|until| kernel::time::now_ns() <= until) {
         // Asked before the rest is read: what was written before its end is shown.
-        let running = store.find(&found.record.id).is_ok_and(|found| matches!(store.state(&found), Ok(Some(_))));
+        let running = store.find_again(&found).is_ok_and(|found| matches!(store.state(&found), Ok(Some(_))));
         while let Some(record) = reader.read()? {
             if wanted(&record) && !sink(&line(record)) {
                 return Ok(());

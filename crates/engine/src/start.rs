@@ -174,7 +174,7 @@ fn keeper(
 fn finish(store: Store, found: Found) -> Finish {
     Box::new(move |exited: &Exited| {
         // It may have been renamed meanwhile.
-        let Ok(found) = store.find(&found.record.id) else { return };
+        let Ok(found) = store.find_again(&found) else { return };
         let directory = store.directory(&found.name);
         // Nobody is there to be told when this fails; the next command finds the run half ended, and mends it.
         if found.record.definition.remove {

@@ -116,6 +116,14 @@ impl Store {
         matches.pop().ok_or_else(|| self.unknown(text))
     }
 
+    /// One that was found before, under its new name if it has been renamed. To look for an id is to read every record.
+    pub(crate) fn find_again(&self, found: &Found) -> Result<Found> {
+        match self.find(found.name.as_str()) {
+            Ok(again) if again.record.id == found.record.id => Ok(again),
+            _ => self.find(&found.record.id),
+        }
+    }
+
     pub(crate) fn unknown(&self, text: &str) -> Error {
         let error = Error::new(Kind::NotFound, format!("there is no container {text:?}"));
         let names = self.names().unwrap_or_default();

@@ -32,7 +32,8 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
         (false, true) => Attach::All,
         (false, false) => Attach::Output,
     };
-    let session = engine.start(&created.id, attach).inspect_err(|_| discard(&engine, &created.id, matches))?;
+    let session =
+        engine.start(created.name.as_str(), attach).inspect_err(|_| discard(&engine, &created.id, matches))?;
     tell_warnings(context, &session);
     if let Some(path) = text(matches, "pidfile") {
         write_pid(&path, &session).inspect_err(|_| discard(&engine, &created.id, matches))?;
