@@ -364,6 +364,17 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits, 
         );
     };
     own.limits = own.limits.changed_by(change);
+    let whole = found.record.definition.bandwidth.effective();
+    for (own, whole, flag) in
+        [(change.egress, whole.egress, "--net-egress"), (change.ingress, whole.ingress, "--net-ingress")]
+    {
+        if let (Some(own), Some(whole)) = (own, whole)
+            && own > whole
+        {
+            let message = format!("all devices of {} together may use {whole}, which is less than {own}", found.name);
+            return Err(Error::new(Kind::Conflict, message).hint(format!("cella set {} {flag} {own}", found.name)));
+        }
+    }
     own.share = own.share.changed_by(share);
     let (limits, share) = (own.limits, own.share);
     ask(store, &found, &Ask::Limit(place, limits, share)).doing(|| format!("change {}", found.name))?;
