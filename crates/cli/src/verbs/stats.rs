@@ -32,23 +32,28 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let engine = context.engine()?;
     let names = texts(matches, "container");
     let json = text(matches, "format").as_deref() == Some("json");
-    if matches.get_flag("no-stream") && json {
-        output::json_line(&read(&engine, &names)?);
+    watch(&engine, &names, json, matches.get_flag("no-stream"))
+}
+
+/// Shows what these containers use (all that run, without one), again and again or once.
+pub(super) fn watch(engine: &Engine, names: &[String], json: bool, once: bool) -> Result<i32> {
+    if once && json {
+        output::json_line(&read(engine, names)?);
         return Ok(0);
     }
-    let mut before = by_id(read(&engine, &names)?);
+    let mut before = by_id(read(engine, names)?);
     loop {
-        std::thread::sleep(if matches.get_flag("no-stream") { ONCE } else { EVERY });
-        let rows = read(&engine, &names)?;
+        std::thread::sleep(if once { ONCE } else { EVERY });
+        let rows = read(engine, names)?;
         if json {
             output::json_line(&rows);
         } else {
-            if !matches.get_flag("no-stream") && std::io::stdout().is_terminal() {
+            if !once && std::io::stdout().is_terminal() {
                 output::print("\x1b[H\x1b[2J");
             }
             table(&rows, &before);
         }
-        if matches.get_flag("no-stream") {
+        if once {
             return Ok(0);
         }
         before = by_id(rows);

@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cella top`: the processes of a container, with the ids of both sides.
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use engine::Result;
 
 use crate::app::Context;
 use crate::definition::text;
-use crate::flags::{container, format};
+use crate::flags::format;
 use crate::output::{self, Cell};
 
 pub(super) fn command(command: Command) -> Command {
     command
-        .about("List the processes of a container")
+        .about("List the processes of a container; without one, show what all use, live")
         .arg(format())
-        .arg(container())
-        .after_help("Example:\n  cella top web")
+        .arg(Arg::new("container").value_name("CONTAINER").help("Name, id, or the beginning of either"))
+        .after_help("Examples:\n  cella top web\n  cella top")
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
-    let rows = context.engine()?.top(&text(matches, "container").unwrap_or_default())?;
-    if text(matches, "format").as_deref() == Some("json") {
+    let engine = context.engine()?;
+    let json = text(matches, "format").as_deref() == Some("json");
+    let Some(container) = text(matches, "container") else {
+        return super::stats::watch(&engine, &[], json, false);
+    };
+    let rows = engine.top(&container)?;
+    if json {
         output::json(&rows);
         return Ok(0);
     }
