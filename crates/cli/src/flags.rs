@@ -178,10 +178,9 @@ fn network() -> Vec<Arg> {
         list("dns-option", "OPTION", "An option of resolv.conf").alias("dns-opt"),
         list("add-host", "NAME:ADDRESS", "A line of /etc/hosts"),
     ];
-    all.extend(device_options().into_iter().filter(|arg| arg.get_id() != "alias" && arg.get_id() != "interface"));
+    all.extend(addressing());
     all.extend(bandwidth());
     all.push(quota());
-    all.retain(|arg| !["egress", "ingress", "guarantee", "priority"].contains(&arg.get_id().as_str()));
     all
 }
 
@@ -198,20 +197,27 @@ pub(crate) fn quota() -> Arg {
     value("net-quota", "SIZE", "What it may send and receive in a calendar month, e.g. 100G (-1: no limit)")
 }
 
-/// Options of one network device.
-pub(crate) fn device_options() -> Vec<Arg> {
-    vec![
+/// Who a device is on its link.
+fn addressing() -> [Arg; 4] {
+    [
         value("ip", "ADDRESS", "Its IPv4 address"),
         value("ip6", "ADDRESS", "Its IPv6 address"),
         value("mac-address", "MAC", "Its address on the link"),
         value("mtu", "BYTES", "Maximum size of a packet"),
+    ]
+}
+
+/// Options of one network device.
+pub(crate) fn device_options() -> Vec<Arg> {
+    let further = [
         value("interface", "NAME", "Its name inside"),
         list("alias", "NAME", "A further name on this network"),
         value("egress", "RATE", "What it may send, e.g. 10mbit"),
         value("ingress", "RATE", "What it may receive"),
         value("guarantee", "RATE", "What it has in any case of the network's own limit"),
         value("priority", "NUMBER", "Who has what is left of that: 0 first, 7 last (default 4)"),
-    ]
+    ];
+    addressing().into_iter().chain(further).collect()
 }
 
 /// How a terminal is let go, and whether signals are passed on.

@@ -74,8 +74,7 @@ impl Leases {
                 None => Ok(Some(ip)),
             };
         }
-        let is_taken = |ip: Ipv4Addr| owner(ip).is_some();
-        if let Some(ip) = before.filter(|ip| subnet::is_usable(subnet, &IpAddr::V4(*ip)) && !is_taken(*ip)) {
+        if let Some(ip) = before.filter(|ip| subnet::is_usable(subnet, &IpAddr::V4(*ip)) && owner(*ip).is_none()) {
             return Ok(Some(ip));
         }
         let taken: std::collections::BTreeSet<Ipv4Addr> = self.leases.values().filter_map(|lease| lease.v4).collect();
