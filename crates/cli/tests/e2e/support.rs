@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// A program of the host.
-    fn on_host(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn on_host(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         match &self.namespace {
             None => Command::new(program),
             Some(namespace) => in_namespace(namespace, program),

@@ -2,6 +2,21 @@
 //! What can not be: told in words, and nothing is left of the attempt.
 
 use super::support::host;
+use crate::support::Done;
+
+/// Runs a program for which there are no sockets of NETLINK_NETFILTER: EPROTONOSUPPORT, as of a kernel without nf_tables.
+const WITHOUT_NETFILTER: &str = r#"
+import ctypes, os, struct, sys
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+one = lambda code, k, then=0, other=0: struct.pack("HBBI", code, then, other, k)
+socket = 41 if os.uname().machine == "x86_64" else 198
+code = (one(LOAD, 0) + one(EQUAL, socket, 0, 5) + one(LOAD, 16) + one(EQUAL, 16, 0, 3) + one(LOAD, 32) + one(EQUAL, 12, 0, 1)
+        + one(RETURN, 0x50000 | 93) + one(RETURN, 0x7fff0000))
+class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+prctl = ctypes.CDLL(None).prctl
+assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
 
 #[test]
 fn a_subnet_that_overlaps_is_refused() {
@@ -71,6 +86,24 @@ fn a_device_that_is_not_there_is_told() {
     assert!(told.contains("no bridge"), "{told}");
     let told = host.cella(&["run", "--rm", "--network", "cela0", "host", "true"]).fails(125);
     assert!(told.contains("cela0"), "{told}");
+    assert_eq!(host.cella(&["ls", "-aq"]).ok(), "");
+    host.finish();
+}
+
+#[test]
+fn a_host_without_a_packet_filter_is_told_and_has_no_network() {
+    let Some(host) = host("no-nft") else { return };
+    let cella = |arguments: &[&str]| -> Done {
+        let mut command = host.store.on_host("/usr/bin/python3");
+        command.args(["-ISc", WITHOUT_NETFILTER]).arg(crate::support::program()).env("CELLA_ROOT", &host.store.root);
+        command.args(arguments).output().unwrap().into()
+    };
+    // Isolation that can not be had is not left out.
+    let told = cella(&["run", "--rm", "host", "true"]).fails(125);
+    assert!(told.contains("cannot open the packet filter") && told.contains("hint:"), "{told}");
+    assert_eq!(cella(&["run", "--rm", "--network", "none", "host", "echo", "alone"]).ok(), "alone");
+    let shown = cella(&["doctor"]);
+    assert!(shown.out.contains("CONFIG_NF_TABLES_BRIDGE"), "{}", shown.out);
     assert_eq!(host.cella(&["ls", "-aq"]).ok(), "");
     host.finish();
 }
