@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Store, is_root, program, until};
+use crate::support::{PATIENCE, Store, is_root, program, until};
 
 #[test]
 fn a_dead_keeper_takes_its_container_along_and_start_works_again() {
@@ -74,7 +74,7 @@ fn mended(store: &Store, number: usize, verb: &str) {
     store.cella(&["rm", "d"]).ok();
     store.cella(&["doctor", "--repair"]);
     let mut left = store.leftovers();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let deadline = std::time::Instant::now() + PATIENCE;
     while !left.is_empty() && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(20));
         left = store.leftovers();

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long the kernel may take to clear away what nobody uses any more.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("CELLA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_cella").into(), PathBuf::from)
@@ -225,8 +228,9 @@ impl Store {
     #[track_caller]
     pub(crate) fn finish(mut self) {
         self.finished = true;
-        // A process that has been reaped or a file that has been closed may take a moment to be gone.
-        let deadline = Instant::now() + Duration::from_secs(3);
+        // A process that has been reaped or a file that has been closed may take a moment to be gone; a network namespace
+        // waits for all that others are taking down at the same time.
+        let deadline = Instant::now() + PATIENCE;
         let mut left = self.leftovers();
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
@@ -287,7 +291,7 @@ fn processes() -> Vec<(u32, Vec<String>)> {
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it never came: {what}");
         std::thread::sleep(Duration::from_millis(10));

@@ -40,7 +40,7 @@ pub(crate) fn run(command: &str) -> String {
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(5), "{what}: not after five seconds");
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: not after twenty seconds");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
