@@ -12,15 +12,21 @@ use spec::network::{Attach, Nic, Publish, Rate, Share};
 use spec::reference::Reference;
 use spec::signal::Signal;
 use spec::size::{check_cpu_list, parse_bytes, parse_cpus};
+use spec::system::{Autostart, Credential, System};
 
-/// The value of a flag.
+/// The value of a flag; none for a flag that this verb does not have.
 pub(crate) fn text(matches: &ArgMatches, name: &str) -> Option<String> {
-    matches.get_one::<String>(name).cloned()
+    matches.try_get_one::<String>(name).ok().flatten().cloned()
+}
+
+/// Was the flag given? A verb that does not have it says no.
+fn given(matches: &ArgMatches, name: &str) -> bool {
+    matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false)
 }
 
 /// The values of a flag that can be given again, or of a list of words.
 pub(crate) fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
-    matches.get_many::<String>(name).into_iter().flatten().cloned().collect()
+    matches.try_get_many::<String>(name).ok().flatten().into_iter().flatten().cloned().collect()
 }
 
 /// The parsed value of a flag.
@@ -74,7 +80,9 @@ pub(crate) fn pairs(matches: &ArgMatches, name: &'static str) -> Result<BTreeMap
 
 /// The definition that the flags of `run` and `create` describe.
 pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
-    let mut words = texts(matches, "words");
+    // `launch` has an image and no command: it is always a whole system.
+    let (mut words, launched) = (texts(matches, "words"), text(matches, "image"));
+    words.extend(launched.clone());
     let command = words.split_off(words.len().min(1));
     let mut definition = Definition::new(image(&words.pop().unwrap_or_default())?);
     definition.command = command;
@@ -88,11 +96,11 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
     definition.user = text(matches, "user");
     definition.hostname = text(matches, "hostname");
     definition.domainname = text(matches, "domainname");
-    definition.interactive = matches.get_flag("interactive");
-    definition.tty = matches.get_flag("tty");
-    definition.init = matches.get_flag("init");
-    definition.read_only = matches.get_flag("read-only");
-    definition.remove = matches.get_flag("rm");
+    definition.interactive = given(matches, "interactive");
+    definition.tty = given(matches, "tty");
+    definition.init = given(matches, "init");
+    definition.read_only = given(matches, "read-only");
+    definition.remove = given(matches, "rm");
     definition.mounts = mounts(matches)?;
     definition.labels = pairs(matches, "label")?;
     definition.annotations = pairs(matches, "annotation")?;
@@ -114,11 +122,51 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
     definition.oom_score_adj =
         number(matches, "oom-score-adj", -1000, 1000)?.and_then(|score| i32::try_from(score).ok());
     definition.log_max_size = text(matches, "log-max-size").map(|text| log_size(&text)).transpose()?;
+    definition.system = system(matches, launched.is_some())?;
+    definition.autostart = autostart(matches)?;
+    definition.cgroup_driver = parsed(matches, "cgroup-driver")?.unwrap_or_default();
     if definition.remove && definition.restart != Restart::No {
         let message = "--rm and --restart can not be used together: one removes at the end, the other starts again";
         return Err(Error::new(Kind::Invalid, message));
     }
     Ok(definition)
+}
+
+/// What is said of a whole system, if it is one.
+fn system(matches: &ArgMatches, launched: bool) -> Result<Option<System>> {
+    let words = texts(matches, "set-credential");
+    let files = texts(matches, "load-credential");
+    let nesting = given(matches, "nesting");
+    if !launched && !given(matches, "system") {
+        let alone =
+            [("--nesting", nesting), ("--set-credential", !words.is_empty()), ("--load-credential", !files.is_empty())];
+        return match alone.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                Err(Error::new(Kind::Invalid, format!("{flag} is for a system container")).hint("add --system"))
+            }
+            None => Ok(None),
+        };
+    }
+    let mut system = System { nesting, ..System::default() };
+    for text in words {
+        let (name, value) = Credential::parse_text(&text)?;
+        system.credentials.insert(name, value);
+    }
+    for text in files {
+        let (name, path) = text.split_once(':').unwrap_or((&text, ""));
+        let (name, value) = Credential::parse_file(&format!("{name}:{}", absolute(path)?))?;
+        system.credentials.insert(name, value);
+    }
+    Ok(Some(system))
+}
+
+/// Whether, and in which order, it is started with the host.
+pub(crate) fn autostart(matches: &ArgMatches) -> Result<Option<Autostart>> {
+    if !given(matches, "autostart") {
+        return Ok(None);
+    }
+    let order = number(matches, "order", -1_000_000, 1_000_000)?.and_then(|order| i32::try_from(order).ok());
+    Ok(Some(Autostart { order: order.unwrap_or(0), delay_ms: seconds(matches, "delay")?.unwrap_or(0) }))
 }
 
 fn log_size(text: &str) -> Result<u64> {
@@ -203,7 +251,7 @@ fn security(matches: &ArgMatches) -> Result<Security> {
         texts(matches, name).iter().flat_map(|text| text.split(',')).map(str::to_owned).map(full).collect()
     };
     let mut security = Security {
-        privileged: matches.get_flag("privileged"),
+        privileged: given(matches, "privileged"),
         cap_add: capabilities("cap-add"),
         cap_drop: capabilities("cap-drop"),
         ..Security::default()
@@ -305,7 +353,7 @@ fn network(matches: &ArgMatches, definition: &mut Definition) -> Result<()> {
     for text in texts(matches, "publish") {
         definition.ports.extend(Publish::parse(&text)?);
     }
-    definition.publish_all = matches.get_flag("publish-all");
+    definition.publish_all = given(matches, "publish-all");
     definition.bandwidth = bandwidth(matches)?;
     definition.net_quota = quota(matches)?.filter(|quota| *quota != u64::MAX);
     definition.dns = Dns {

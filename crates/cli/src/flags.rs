@@ -62,13 +62,18 @@ pub(crate) fn stopping() -> [Arg; 2] {
 pub(crate) fn creation(command: Command) -> Command {
     command
         .args(basics())
+        .args([switch("system", "A whole system: the image's own init, or the command, is process 1")])
         .args(environment())
+        .args(program())
         .args(files())
         .args(security())
+        .args([switch("privileged", "Allow everything that its user namespace allows")])
         .args(limits())
         .args(processes())
+        .args([switch("init", "Run an init that reaps processes and passes signals on")])
         .args(namespaces())
         .args(network())
+        .args(systems())
         .arg(
             // One list: after the image nothing is a flag of ours any more.
             Arg::new("words")
@@ -85,19 +90,64 @@ pub(crate) fn creation(command: Command) -> Command {
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))
 }
 
+/// All of `launch`: what has a meaning for a whole system.
+pub(crate) fn launch(command: Command) -> Command {
+    command
+        .args(general())
+        .args(environment())
+        .args(files())
+        .args(security())
+        .args(limits())
+        .args(processes())
+        .args([list("time-offset", "CLOCK=SECONDS", "Shift boottime or monotonic")])
+        .args(network())
+        .args(systems())
+        .disable_help_flag(true)
+        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))
+}
+
 fn basics() -> Vec<Arg> {
-    vec![
+    let mut all = vec![
         switch("interactive", "Pass standard input on").short('i'),
         switch("tty", "Give it a terminal").short('t'),
-        switch("rm", "Remove it when it has ended"),
         value("name", "NAME", "Its name (one is made up otherwise)"),
+        value("cidfile", "FILE", "Write its id to a new file"),
+    ];
+    all.extend(general());
+    all
+}
+
+/// What only a single program has.
+fn program() -> [Arg; 3] {
+    [
+        value("workdir", "DIR", "Where the program starts").short('w'),
+        value("user", "USER[:GROUP]", "Who runs the program, by name or number").short('u'),
+        value("entrypoint", "PROGRAM", "In place of the image's entry point (empty: none)"),
+    ]
+}
+
+/// What only a whole system has, and what is said about the host's own start and groups.
+fn systems() -> Vec<Arg> {
+    vec![
+        switch("nesting", "It runs containers itself: 1,048,576 ids in place of 65,536"),
+        list("set-credential", "NAME:VALUE", "What its services are told in confidence"),
+        list("load-credential", "NAME:PATH", "The same, from a file of the host at each start"),
+        switch("autostart", "Start it with the host"),
+        value("order", "NUMBER", "Lower numbers start first and stop last (default 0)").requires("autostart"),
+        value("delay", "SECONDS", "Until the next one is started").requires("autostart"),
+        value("cgroup-driver", "DRIVER", "auto, systemd (a scope of the host's) or direct"),
+    ]
+}
+
+fn general() -> Vec<Arg> {
+    vec![
+        switch("rm", "Remove it when it has ended"),
         value("hostname", "NAME", "Its host name (its name otherwise)").short('h'),
         value("domainname", "NAME", "Its NIS domain name"),
         list("label", "KEY=VALUE", "A label").short('l'),
         list("annotation", "KEY=VALUE", "An annotation of its specification"),
         value("restart", "POLICY", "no, on-failure[:N], always, unless-stopped"),
         value("log-max-size", "SIZE", "Size of one log file, of which three are kept (default 10M)"),
-        value("cidfile", "FILE", "Write its id to a new file"),
     ]
 }
 
@@ -105,9 +155,6 @@ fn environment() -> Vec<Arg> {
     vec![
         list("env", "NAME[=VALUE]", "A variable; without a value it is ours").short('e'),
         list("env-file", "FILE", "Variables, one a line"),
-        value("workdir", "DIR", "Where the program starts").short('w'),
-        value("user", "USER[:GROUP]", "Who runs the program, by name or number").short('u'),
-        value("entrypoint", "PROGRAM", "In place of the image's entry point (empty: none)"),
     ]
 }
 
@@ -131,7 +178,6 @@ fn security() -> Vec<Arg> {
             "OPTION",
             "no-new-privileges[=BOOL], seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined",
         ),
-        switch("privileged", "Allow everything that its user namespace allows"),
     ]
 }
 
@@ -139,7 +185,6 @@ fn processes() -> Vec<Arg> {
     vec![
         list("ulimit", "NAME=SOFT[:HARD]", "A resource limit of its processes"),
         list("sysctl", "KEY=VALUE", "A kernel parameter of its namespaces"),
-        switch("init", "Run an init that reaps processes and passes signals on"),
         value("stop-signal", "SIGNAL", "What asks it to end"),
         value("stop-timeout", "SECONDS", "Until it is killed then (default 10)"),
         value("oom-score-adj", "NUMBER", "-1000 to 1000"),

@@ -59,7 +59,7 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
     }
     let facts = start::facts()?;
     let settings = |record: &crate::record::Record| {
-        plan::settings(&compose::resources(&record.definition.limits), &facts).map_err(start::of_plan)
+        plan::settings(&compose::resources(&record.definition), &facts).map_err(start::of_plan)
     };
     let (new, old) = (settings(&found.record)?, settings(&before)?);
     found.record.write(&store.directory(&name), true).doing(|| format!("change {name}"))?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use plan::Tree;
-use spec::definition::{Clock, Definition, Filter, Limits, Network, Share};
+use spec::definition::{Clock, Definition, Filter, Network, Share};
 use spec::mount::{Kind as MountKind, Mount};
 use spec::oci;
 
@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::COUNT;
 use crate::record::Record;
 use crate::store::{Found, Store};
+use crate::system;
 use crate::users::{Layers, User};
 
 /// What every container may do, unless it is told otherwise.
@@ -117,15 +118,17 @@ pub(crate) fn trees(record: &Record, directory: &Path) -> Vec<Tree> {
             lowers: tree.lowers.clone(),
             upper: numbered("upper", index),
             work: numbered("work", index),
-            volatile: record.definition.remove,
+            // What is mounted again, as a system that reboots is, has to be whole.
+            volatile: record.definition.remove && record.definition.system.is_none(),
         })
         .collect()
 }
 
 /// The user whom the definition, or else the image, names.
 pub(crate) fn user_of(record: &Record, trees: &[Tree]) -> Result<User> {
-    let text = record.definition.user.clone().or_else(|| record.config.user.clone()).unwrap_or_default();
-    lookup(&text, trees)
+    let definition = &record.definition;
+    let of_image = record.config.user.clone().filter(|_| definition.system.is_none());
+    lookup(&definition.user.clone().or(of_image).unwrap_or_default(), trees)
 }
 
 pub(crate) fn lookup(text: &str, trees: &[Tree]) -> Result<User> {
@@ -149,6 +152,7 @@ pub(crate) fn capabilities(definition: &Definition, uid: u32) -> Result<Rights> 
     let has = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut bounding: BTreeSet<String> = match (security.privileged || has(&security.cap_add), has(&security.cap_drop))
     {
+        _ if definition.system.is_some() => system::capabilities(),
         (true, _) => all().collect(),
         (false, true) => BTreeSet::new(),
         (false, false) => CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
@@ -196,6 +200,12 @@ fn process(record: &Record, user: &User, rights: &Rights, found: &Found) -> Resu
 /// Entry point and command, of the definition or else of the image; an entry point of one's own drops the image's command.
 pub(crate) fn arguments(record: &Record) -> Result<Vec<String>> {
     let (definition, config) = (&record.definition, &record.config);
+    if let Some(init) = &record.init {
+        return Ok(vec![init.clone()]);
+    }
+    if definition.system.is_some() {
+        return Ok(definition.command.clone());
+    }
     let entrypoint = definition.entrypoint.clone().or_else(|| config.entrypoint.clone()).unwrap_or_default();
     let command = match (definition.command.is_empty(), &definition.entrypoint) {
         (false, _) => definition.command.clone(),
@@ -212,6 +222,9 @@ pub(crate) fn arguments(record: &Record) -> Result<Vec<String>> {
 }
 
 pub(crate) fn workdir(record: &Record) -> String {
+    if record.definition.system.is_some() {
+        return record.definition.workdir.clone().unwrap_or_else(|| "/".to_owned());
+    }
     let wanted = record.definition.workdir.clone().or_else(|| record.config.working_dir.clone());
     wanted.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned())
 }
@@ -223,6 +236,9 @@ pub(crate) fn environment(record: &Record, user: &User, hostname: &str) -> Vec<S
         vec![PATH.to_owned(), format!("HOME={home}"), format!("HOSTNAME={hostname}"), "container=cella".to_owned()];
     if record.definition.tty {
         list.push("TERM=xterm".to_owned());
+    }
+    if let Some(system) = &record.definition.system {
+        list.extend(system::environment(record, system));
     }
     let own = record.definition.env.iter().map(|(name, value)| format!("{name}={value}"));
     list.extend(record.config.env.clone().unwrap_or_default().into_iter().chain(own));
@@ -241,11 +257,16 @@ pub(crate) fn merge(list: Vec<String>) -> Vec<String> {
     merged
 }
 
-/// Files 1024 soft and 524288 hard (as far as this session may give), no core dumps; then what was asked for.
+/// Files 1024 soft and 524288 hard, 1048576 for a whole system (as far as this session may give); no core dumps of single
+/// programs; then what was asked for.
 fn rlimits(definition: &Definition) -> Vec<oci::Rlimit> {
     const NOFILE: u32 = 7;
-    let hard = kernel::process::limit(NOFILE).map_or(524_288, |(_, hard)| hard.min(524_288));
-    let mut limits: BTreeMap<&str, (u64, u64)> = BTreeMap::from([("nofile", (hard.min(1024), hard)), ("core", (0, 0))]);
+    let wanted = if definition.system.is_some() { 1_048_576 } else { 524_288 };
+    let hard = kernel::process::limit(NOFILE).map_or(wanted, |(_, hard)| hard.min(wanted));
+    let mut limits: BTreeMap<&str, (u64, u64)> = BTreeMap::from([("nofile", (hard.min(1024), hard))]);
+    if definition.system.is_none() {
+        limits.insert("core", (0, 0));
+    }
     limits.extend(definition.ulimits.iter().map(|one| (one.name.as_str(), (one.soft, one.hard))));
     let kind = |name: &str| format!("RLIMIT_{}", name.to_ascii_uppercase());
     limits.iter().map(|(name, (soft, hard))| oci::Rlimit { kind: kind(name), soft: *soft, hard: *hard }).collect()
@@ -306,7 +327,7 @@ fn running_pid(store: &Store, name: &str) -> Result<i32> {
     })
 }
 
-fn mount(destination: &str, kind: &str, options: &[&str]) -> oci::Mount {
+pub(crate) fn mount(destination: &str, kind: &str, options: &[&str]) -> oci::Mount {
     oci::Mount {
         destination: destination.to_owned(),
         kind: kind.to_owned(),
@@ -322,6 +343,10 @@ fn bind(source: &str, destination: &str, options: &[&str]) -> oci::Mount {
 
 fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>> {
     let definition = &record.definition;
+    if definition.system.is_some() {
+        let list = system::mounts(definition, run);
+        return with_own(store, definition, list);
+    }
     let shares = &definition.namespaces;
     let privileged = definition.security.privileged;
     let plain = ["nosuid", "nodev", "noexec"];
@@ -362,6 +387,11 @@ fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>>
         let source = run.join("etc").join(file);
         list.push(bind(&source.to_string_lossy(), &format!("/etc/{file}"), &["bind", "nosuid", "nodev", "noexec"]));
     }
+    with_own(store, definition, list)
+}
+
+/// The default mounts, and those that were asked for: on the same place in their stead.
+fn with_own(store: &Store, definition: &Definition, mut list: Vec<oci::Mount>) -> Result<Vec<oci::Mount>> {
     list.retain(|default| !definition.mounts.iter().any(|own| own.target.trim_end_matches('/') == default.destination));
     for own in &definition.mounts {
         list.push(asked(store, own)?);
@@ -407,17 +437,22 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
     let map: Vec<oci::IdMapping> = record
         .ids
         .filter(|_| user.is_some())
-        .map(|ids| oci::IdMapping { container_id: 0, host_id: ids.base, size: COUNT })
+        .map(|ids| oci::IdMapping { container_id: 0, host_id: ids.base, size: ids.count })
         .into_iter()
         .collect();
     let hide = !(security.privileged || security.unmask);
     let masked = if hide { masked_paths() } else { Vec::new() };
-    let read_only = if hide { READ_ONLY.iter().map(|path| (*path).to_owned()).collect() } else { Vec::new() };
+    // What belongs to the host is read-only for root of a user namespace anyway, and the rest is the system's own.
+    let read_only = if hide && definition.system.is_none() {
+        READ_ONLY.iter().map(|path| (*path).to_owned()).collect()
+    } else {
+        Vec::new()
+    };
     Ok(oci::Linux {
         uid_mappings: map.clone(),
         gid_mappings: map,
         sysctl: sysctls(definition, record.ids.is_some()),
-        resources: oci::Resources { devices: device_rules(definition)?, ..resources(&definition.limits) },
+        resources: oci::Resources { devices: device_rules(definition)?, ..resources(definition) },
         cgroups_path: record.cgroup(),
         namespaces,
         devices: devices(definition)?,
@@ -452,6 +487,9 @@ fn seccomp(definition: &Definition, rights: &Rights) -> Result<Option<oci::secco
         _ if definition.security.privileged => None,
         Filter::Unconfined => None,
         Filter::Profile(profile) => Some((**profile).clone()),
+        Filter::Default if definition.system.is_some() => {
+            Some(plan::seccomp::profile::system_profile(plan::seccomp::Arch::native()))
+        }
         Filter::Default => {
             Some(plan::seccomp::profile::default_profile(&rights.bounding, plan::seccomp::Arch::native()))
         }
@@ -463,9 +501,12 @@ fn seccomp(definition: &Definition, rights: &Rights) -> Result<Option<oci::secco
 /// Ping without a raw socket and low ports without a capability, in a network namespace of its own; then what was asked.
 fn sysctls(definition: &Definition, mapped: bool) -> BTreeMap<String, String> {
     let mut list = BTreeMap::new();
-    if matches!(definition.namespaces.network, Network::Private | Network::None) {
+    let own_network = matches!(definition.namespaces.network, Network::Private | Network::None);
+    if own_network {
         let last = if mapped { COUNT - 1 } else { i32::MAX.cast_unsigned() };
         list.insert("net.ipv4.ping_group_range".to_owned(), format!("0 {last}"));
+    }
+    if own_network && definition.system.is_none() {
         list.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
     }
     list.extend(definition.sysctls.clone());
@@ -473,7 +514,9 @@ fn sysctls(definition: &Definition, mapped: bool) -> BTreeMap<String, String> {
 }
 
 /// The limits of the control group: the process limit is there in any case.
-pub(crate) fn resources(limits: &Limits) -> oci::Resources {
+pub(crate) fn resources(definition: &Definition) -> oci::Resources {
+    let limits = &definition.limits;
+    let pids = limits.pids.unwrap_or(if definition.system.is_some() { system::PIDS } else { PIDS });
     let number = |value: u64| i64::try_from(value).unwrap_or(-1);
     // Without a limit for both there is as much swap as memory, as docker has it.
     let swap = limits.memory_swap.or_else(|| limits.memory.filter(|memory| *memory != u64::MAX)?.checked_mul(2));
@@ -487,7 +530,7 @@ pub(crate) fn resources(limits: &Limits) -> oci::Resources {
             cpus: limits.cpuset_cpus.clone(),
             ..oci::Cpu::default()
         },
-        pids: oci::Pids { limit: Some(number(limits.pids.unwrap_or(PIDS))) },
+        pids: oci::Pids { limit: Some(number(pids)) },
         block_io: oci::BlockIo { weight: limits.blkio_weight, ..oci::BlockIo::default() },
         ..oci::Resources::default()
     }

@@ -13,7 +13,9 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::ids::Ranges;
 use crate::names;
 use crate::record::{Ids, Record};
+use crate::seed;
 use crate::store::{Found, Store};
+use crate::system;
 
 /// How many names of ours are tried.
 const ATTEMPTS: usize = 16;
@@ -54,6 +56,7 @@ pub(crate) fn create(
 /// What can be said before anything is looked at.
 pub(crate) fn check(definition: &Definition) -> Result<()> {
     definition.limits.check()?;
+    system::check(definition)?;
     if let Some(hostname) = &definition.hostname {
         spec::name::check_hostname(hostname)?;
     }
@@ -133,13 +136,23 @@ pub(crate) fn record(
         signal.parse::<Signal>().doing(|| format!("use image {}", definition.image))?;
     }
     let mut definition = definition;
+    system::complete(&mut definition);
+    let init = match (&definition.system, image.trees.first()) {
+        (Some(_), Some(tree)) if definition.command.is_empty() => {
+            Some(system::find_init(&seed::image_root(tree)?, &definition.image.to_string())?)
+        }
+        _ => None,
+    };
     let id = names::new_id();
     let volumes = name_volumes(&mut definition, &image.config, &id)?;
     let ids = match (sharing, &definition.namespaces.user) {
         (_, Share::Host) => None,
         (Some(owner), _) => owner.record.ids.map(|ids| Ids { own: false, ..ids }),
         // Which ones is settled when they are taken.
-        (None, _) => Some(Ids { base: Ranges::ANY, own: true }),
+        (None, _) => {
+            let nesting = definition.system.as_ref().is_some_and(|system| system.nesting);
+            Some(Ids { base: Ranges::ANY, count: store.ranges.count(nesting), own: true })
+        }
     };
     Ok(Record {
         version: Record::VERSION,
@@ -148,6 +161,7 @@ pub(crate) fn record(
         definition,
         digest: image.digest,
         config: image.config,
+        init,
         trees: image.trees,
         ids,
         volumes,
@@ -187,7 +201,7 @@ fn name_volumes(definition: &mut Definition, config: &spec::image::Config, id: &
 /// Makes the directory, completes it, and gives it its name; on failure all of it goes again.
 fn make(store: &Store, name: Option<Name>, mut record: Record) -> Result<Name> {
     let (path, lock) = store.begin(&record.id)?;
-    let done = fill(store, &path, &mut record).and_then(|()| publish(store, &path, name, &record));
+    let done = fill(store, &path, name.as_ref(), &mut record).and_then(|()| publish(store, &path, name, &record));
     if done.is_err() {
         // The first failure is what the user needs to hear; what can not be undone now, the next sweep undoes.
         store.undo(&record).ok();
@@ -196,9 +210,9 @@ fn make(store: &Store, name: Option<Name>, mut record: Record) -> Result<Name> {
     done
 }
 
-fn fill(store: &Store, path: &Path, record: &mut Record) -> Result<()> {
+fn fill(store: &Store, path: &Path, name: Option<&Name>, record: &mut Record) -> Result<()> {
     if let Some(ids) = record.ids.as_mut().filter(|ids| ids.own) {
-        ids.base = store.ranges.allocate(&record.id)?;
+        ids.base = store.ranges.allocate(&record.id, ids.count)?;
     }
     let base = record.ids.map_or(0, |ids| ids.base);
     for kind in ["upper", "work"] {
@@ -219,7 +233,22 @@ fn fill(store: &Store, path: &Path, record: &mut Record) -> Result<()> {
             kernel::file::make_directory(&store.volumes().join(name.as_str()), 0o755)?;
         }
     }
-    Ok(())
+    introduce(path, name, record)
+}
+
+/// Tells a new system who it is.
+fn introduce(path: &Path, name: Option<&Name>, record: &Record) -> Result<()> {
+    let (Some(_), Some(ids)) = (&record.definition.system, record.ids) else { return Ok(()) };
+    // Whose name is still to be found is called by the one that it most probably gets.
+    let name = name.cloned().or_else(|| names::name_for(&record.id, 0));
+    let (Some(tree), Some(name)) = (crate::compose::trees(record, path).into_iter().next(), name) else {
+        return Ok(());
+    };
+    let found = Found { name, record: record.clone() };
+    match seed::Files::of(&tree, ids)? {
+        Some(files) => files.introduce(&found).doing(|| "write its name into /etc"),
+        None => Ok(()),
+    }
 }
 
 /// Owner and mode of the topmost layer's root directory: the upper layer's must be the same.

@@ -23,6 +23,19 @@ const SIGWINCH: i32 = 28;
 const CHUNK: usize = 32 * 1024;
 
 pub(crate) fn exec(store: &Store, container: &str, wanted: &Exec, terminal: &Terminal) -> Result<Outcome> {
+    let (task, found) = task(store, container, wanted)?;
+    let name = &found.name;
+    let first = wanted.command.first().cloned().unwrap_or_default();
+    store.events().append("exec", &found.record.id, name.as_str(), &[("command", first)])?;
+    match wanted.detach {
+        true => detached(&task),
+        false => task.run(terminal),
+    }
+    .doing(|| format!("exec in {name}"))
+}
+
+/// A program on its way into a container that runs.
+fn task(store: &Store, container: &str, wanted: &Exec) -> Result<(Task, Found)> {
     let found = store.find(container)?;
     let name = found.name.clone();
     let state = store.state(&found)?;
@@ -38,14 +51,41 @@ pub(crate) fn exec(store: &Store, container: &str, wanted: &Exec, terminal: &Ter
         return Err(error.hint(format!("cella resume {name}")));
     }
     let (joining, owner) = joining(store, &found, wanted).doing(|| format!("exec in {name}"))?;
-    let task = Task { joining, init, pid, group, owner, interactive: wanted.interactive };
-    let first = wanted.command.first().cloned().unwrap_or_default();
-    store.events().append("exec", &found.record.id, name.as_str(), &[("command", first)])?;
-    match wanted.detach {
-        true => detached(&task),
-        false => task.run(terminal),
+    Ok((Task { joining, init, pid, group, owner, interactive: wanted.interactive }, found))
+}
+
+/// The most that is read of what a program says to us, and how long it may take.
+const MOST: usize = 64 * 1024;
+const PATIENCE_MS: u64 = 20_000;
+
+/// Runs a program of the container's for what it prints.
+pub(crate) fn capture(store: &Store, container: &str, command: &[String]) -> Result<String> {
+    let wanted = Exec { command: command.to_vec(), ..Exec::default() };
+    let (task, _) = task(store, container, &wanted)?;
+    let (ends, theirs) = task.pipes()?;
+    let joined = task.join(Some(theirs))?;
+    let deadline = kernel::time::monotonic_ms() + PATIENCE_MS;
+    let (mut text, mut buffer) = (Vec::new(), vec![0; CHUNK]);
+    let output = ends.output.ok_or_else(|| Error::new(Kind::Own, "no output"))?;
+    event::set_nonblocking(&output)?;
+    loop {
+        let left = deadline.saturating_sub(kernel::time::monotonic_ms());
+        event::wait(&[(output.as_fd(), Interest::Read)], Some(left))?;
+        match event::read(&output, &mut buffer)? {
+            Read::Bytes(count) if text.len() < MOST => text.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Read::Nothing if left > 0 => {}
+            Read::End => break,
+            Read::Bytes(_) | Read::Nothing => {
+                process::signal(joined.pidfd(), 9).ok();
+                joined.wait()?;
+                return Err(Error::new(Kind::Own, "it does not come to an end"));
+            }
+        }
     }
-    .doing(|| format!("exec in {name}"))
+    match joined.wait()?.shell() {
+        0 => Ok(String::from_utf8_lossy(&text).into_owned()),
+        code => Err(Error::new(Kind::Own, format!("{} ended with code {code}", command.join(" ")))),
+    }
 }
 
 /// Everything about the program, the same way as the container's first one; and its user as the host sees it.
@@ -63,6 +103,11 @@ fn joining(store: &Store, found: &Found, wanted: &Exec) -> Result<(Joining, (u32
     let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
     let mut composed = compose::compose(store, &found, &directory, &run)?;
     composed.spec.process.args.clone_from(&wanted.command);
+    if found.record.definition.system.is_some() {
+        // What only the init is told.
+        let own = ["NOTIFY_SOCKET=", "CREDENTIALS_DIRECTORY=", "container_uuid="];
+        composed.spec.process.env.retain(|variable| !own.iter().any(|name| variable.starts_with(name)));
+    }
     let joining = plan::joining(&composed.spec, None, &start::facts()?).map_err(start::of_plan)?;
     let base = found.record.ids.map_or(0, |ids| ids.base);
     Ok((joining, (base + composed.user.uid, base + composed.user.gid)))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The manager: all containers of this host, their durable state, and what can be done with them.
 
+mod boot;
 mod change;
 mod compose;
 mod create;
@@ -19,11 +20,14 @@ mod plan_for;
 mod record;
 mod remove;
 mod request;
+mod seed;
 mod session;
+mod shell;
 mod start;
 mod stats;
 mod stop;
 mod store;
+mod system;
 mod users;
 mod view;
 
@@ -31,6 +35,7 @@ use spec::signal::Signal;
 use spec::{Definition, Name};
 
 pub use ::network::Request as NetworkRequest;
+pub use boot::SystemView;
 pub use create::Created;
 pub use error::{Doing, Error, Kind, Result};
 pub use image::Progress;
@@ -96,6 +101,38 @@ impl Engine {
     /// Those of both.
     pub fn restart(&self, container: &str, stop: Stop) -> Result<()> {
         stop::restart(&self.store, container, stop)
+    }
+
+    /// Has the init of a whole system end everything and begin again.
+    ///
+    /// # Errors
+    /// When it does not run, or is no whole system.
+    pub fn reboot(&self, container: &str, timeout_ms: Option<u64>) -> Result<()> {
+        stop::reboot(&self.store, container, timeout_ms)
+    }
+
+    /// Waits until the init of a whole system says that everything is up.
+    ///
+    /// # Errors
+    /// When it ends before, or is not up in time; it goes on then.
+    pub fn wait_ready(&self, container: &str, timeout_ms: u64) -> Result<()> {
+        boot::wait_ready(&self.store, container, timeout_ms)
+    }
+
+    /// What the init of a whole system says.
+    ///
+    /// # Errors
+    /// When it does not run, or can not be asked.
+    pub fn system(&self, container: &str) -> Result<SystemView> {
+        boot::view(&self.store, container)
+    }
+
+    /// The program that logs a user in, or runs a command as a login of theirs, to be given to `exec`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn login(&self, container: &str, user: &str, command: &[String], tty: bool) -> Result<Exec> {
+        shell::login(&self.store, container, user, command, tty)
     }
 
     /// Sends its first process a signal.

@@ -31,6 +31,9 @@ pub(crate) struct Record {
     pub(crate) digest: Option<String>,
     /// The image's configuration.
     pub(crate) config: spec::image::Config,
+    /// The program that is its init, for a whole system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<String>,
     /// The image's layers.
     pub(crate) trees: Vec<image::Tree>,
     /// Its ids on the host.
@@ -40,13 +43,20 @@ pub(crate) struct Record {
     pub(crate) volumes: Vec<String>,
 }
 
-/// A range of 65,536 ids of the host.
+/// Ids of the host: 65,536, or several times that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ids {
     /// The first.
     pub(crate) base: u32,
+    /// How many.
+    #[serde(default = "one_range")]
+    pub(crate) count: u32,
     /// Allocated for this container; otherwise that of the container whose namespaces it shares.
     pub(crate) own: bool,
+}
+
+fn one_range() -> u32 {
+    crate::ids::COUNT
 }
 
 impl Record {

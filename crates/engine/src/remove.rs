@@ -25,7 +25,8 @@ pub(crate) fn remove(store: &Store, container: &str, removal: Removal) -> Result
     }
     refuse_used(store, &found)?;
     // Without the lock: the keeper removes such a container itself when it has ended.
-    stop::end(store, &found, SIGKILL, 0).doing(|| format!("kill {}", found.name))?;
+    let request = runtime::Request::Stop { signal: SIGKILL, timeout_ms: 0 };
+    stop::end(store, &found, &request).doing(|| format!("kill {}", found.name))?;
     finish(store, &found, removal).doing(|| format!("remove {}", found.name))?;
     store.sweep().map(drop)
 }
@@ -104,7 +105,7 @@ pub(crate) fn preview(store: &Store, container: &str, removal: Removal) -> Resul
         list.extend(found.record.volumes.iter().map(|volume| format!("volume {volume}")));
     }
     if let Some(ids) = found.record.ids.filter(|ids| ids.own) {
-        list.push(format!("ids {} to {}", ids.base, u64::from(ids.base) + u64::from(crate::ids::COUNT) - 1));
+        list.push(format!("ids {} to {}", ids.base, u64::from(ids.base) + u64::from(ids.count) - 1));
     }
     Ok(list)
 }

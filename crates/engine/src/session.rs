@@ -8,7 +8,7 @@ use kernel::Errno;
 use kernel::event::{self, Interest, Read};
 use kernel::process;
 use kernel::pty::{self, RawMode};
-use runtime::{Answer, Connection, Request, Stream};
+use runtime::{Answer, Connection, Order, Request, Stream};
 use spec::Name;
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -34,6 +34,8 @@ pub struct Session {
     id: String,
     tty: bool,
     interactive: bool,
+    /// Milliseconds that a whole system has for its end.
+    system: Option<u64>,
     pid: i32,
     warnings: Vec<String>,
     connection: Connection,
@@ -77,7 +79,8 @@ impl Session {
         let definition = &found.record.definition;
         let interactive = attach == Attach::All && definition.interactive;
         let (name, id, tty) = (found.name.clone(), found.record.id.clone(), definition.tty);
-        Self { name, id, tty, interactive, pid, warnings, connection, signals, keeper }
+        let system = definition.system.as_ref().map(|_| start::stop_timeout(definition));
+        Self { name, id, tty, interactive, system, pid, warnings, connection, signals, keeper }
     }
 
     /// The container's name.
@@ -192,6 +195,7 @@ impl<'a> Pump<'a> {
                     | Answer::Done
                     | Answer::Warning(_)
                     | Answer::Refused(_)
+                    | Answer::Ready
                     | Answer::Network(_),
                 )) => {}
                 Ok(None) => return Err(Error::new(Kind::Own, format!("the keeper of {} died", self.session.name))),
@@ -204,7 +208,12 @@ impl<'a> Pump<'a> {
         while let Some(number) = kernel::signal::next(signals) {
             match number {
                 SIGWINCH => self.waiting.extend(self.session.tty.then(window).flatten()),
-                signal if self.terminal.forward_signals => self.waiting.push(Request::Kill { signal }),
+                signal if self.terminal.forward_signals => self.waiting.push(match (signal, self.session.system) {
+                    (SIGHUP | SIGINT | SIGTERM, Some(timeout_ms)) => {
+                        Request::Order { order: Order::PowerOff, timeout_ms }
+                    }
+                    _ => Request::Kill { signal },
+                }),
                 // Whoever does not want signals passed on wants to be ended by them.
                 signal => process::exit_now(128 + signal),
             }

@@ -10,11 +10,13 @@ use kernel::process::{self, Forked};
 use plan::{Facts, Plan};
 use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Request};
 use spec::definition::{Definition, Network, Share};
+use spec::system::System;
 
 use crate::compose::{self, Composed};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::record;
 use crate::request::Attach;
+use crate::seed;
 use crate::session::{self, Session};
 use crate::store::{Found, Store};
 
@@ -25,6 +27,12 @@ const LOG_LIMIT: u64 = 10 << 20;
 pub(crate) const STOP_TIMEOUT_MS: u64 = 10_000;
 
 const SIGTERM: i32 = 15;
+
+/// Milliseconds until it is killed.
+pub(crate) fn stop_timeout(definition: &Definition) -> u64 {
+    let default = if definition.system.is_some() { crate::system::STOP_TIMEOUT_MS } else { STOP_TIMEOUT_MS };
+    definition.stop_timeout_ms.unwrap_or(default)
+}
 
 /// How long a keeper that is at its end may take.
 const ENDING_MS: u64 = 30_000;
@@ -134,7 +142,10 @@ impl Prepared {
         kernel::file::make_directories(&store.place.run, 0o700)?;
         kernel::file::make_directory(run, 0o700)?;
         let alive = runtime::take_alive(run)?;
-        etc(store, found, &run.join("etc"), attachments)?;
+        match &found.record.definition.system {
+            None => etc(store, found, &run.join("etc"), attachments)?,
+            Some(system) => tell(store, found, system, run, attachments)?,
+        }
         Ok(Self { run: kernel::root::open_directory_path(run)?, alive })
     }
 }
@@ -162,7 +173,9 @@ fn keeper(
         interactive: definition.interactive,
         restart: definition.restart,
         stop_signal,
-        stop_timeout_ms: definition.stop_timeout_ms.unwrap_or(STOP_TIMEOUT_MS),
+        stop_timeout_ms: stop_timeout(definition),
+        system: found.record.ids.filter(|_| definition.system.is_some()).map(|ids| ids.base),
+        by_protocol: definition.system.is_some() && definition.stop_signal.is_none(),
         events: store.events(),
         first,
         wire: None,
@@ -196,7 +209,12 @@ fn hear(connection: &Connection, found: &Found) -> Result<(i32, Vec<String>)> {
             Some(Answer::Warning(warning)) => warnings.push(warning),
             Some(Answer::Failed(failure)) => return Err(of_failure(failure)),
             Some(
-                Answer::Output(..) | Answer::Exited { .. } | Answer::Done | Answer::Refused(_) | Answer::Network(_),
+                Answer::Output(..)
+                | Answer::Exited { .. }
+                | Answer::Done
+                | Answer::Ready
+                | Answer::Refused(_)
+                | Answer::Network(_),
             ) => {}
             None => {
                 let message = format!("the keeper of {} died", found.name);
@@ -220,6 +238,29 @@ pub(crate) fn of_failure(failure: Failure) -> Error {
     Error { kind, message, hint: told.or(hint.map(str::to_owned)) }
 }
 
+/// Tells a whole system of its host, and whom to ask for names.
+fn tell(store: &Store, found: &Found, system: &System, run: &Path, attachments: &[network::Attachment]) -> Result<()> {
+    let owner = found.record.ids.map_or(0, |ids| ids.base);
+    let resolv = resolv(found, attachments);
+    let servers = resolv.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::to_owned);
+    crate::system::write_host(&found.record, system, run, owner, &servers.collect::<Vec<_>>())?;
+    let tree = compose::trees(&found.record, &store.directory(&found.name)).into_iter().next();
+    let (Some(tree), Some(ids)) = (tree, found.record.ids) else { return Ok(()) };
+    match seed::Files::of(&tree, ids)? {
+        Some(files) => files.resolve(&resolv),
+        None => Ok(()),
+    }
+}
+
+/// What resolv.conf says for these devices.
+fn resolv(found: &Found, attachments: &[network::Attachment]) -> String {
+    let of_host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    match &found.record.definition.namespaces.network {
+        Network::Host | Network::Path(_) => of_host,
+        _ => crate::network::resolv(&found.record.definition, attachments, &of_host),
+    }
+}
+
 /// Writes the files that name the container and its network, which are mounted over the image's.
 fn etc(store: &Store, found: &Found, directory: &Path, attachments: &[network::Attachment]) -> Result<()> {
     let files = files(store, found, attachments)?;
@@ -236,6 +277,9 @@ fn etc(store: &Store, found: &Found, directory: &Path, attachments: &[network::A
 
 /// Writes what has changed of them with the networks of a container that runs: into the same files, which are mounted inside.
 pub(crate) fn refresh_etc(store: &Store, found: &Found) -> Result<()> {
+    if found.record.definition.system.is_some() {
+        return refresh_system(store, found);
+    }
     let directory = store.run_directory(&found.record.id).join("etc");
     if !directory.exists() {
         return Ok(());
@@ -245,6 +289,17 @@ pub(crate) fn refresh_etc(store: &Store, found: &Found) -> Result<()> {
         kernel::file::overwrite(&directory.join(name), &text)?;
     }
     Ok(())
+}
+
+fn refresh_system(store: &Store, found: &Found) -> Result<()> {
+    let (Some(ids), Some(pid)) = (found.record.ids, store.state(found)?.and_then(|state| state.pid)) else {
+        return Ok(());
+    };
+    let attachments = crate::network::prepare(store, found)?.attachments;
+    match seed::Files::of_running(pid, ids)? {
+        Some(files) => files.resolve(&resolv(found, &attachments)),
+        None => Ok(()),
+    }
 }
 
 fn files(store: &Store, found: &Found, attachments: &[network::Attachment]) -> Result<[(&'static str, Vec<u8>); 3]> {

@@ -2,7 +2,7 @@
 //! Ends a container or holds it: stop, restart, kill, freeze, wait.
 
 use kernel::cgroup::{Group, Layout};
-use runtime::{Answer, Connection, Request};
+use runtime::{Answer, Connection, Order, Request};
 use spec::signal::Signal;
 
 use crate::error::{Doing, Error, Kind, Result};
@@ -21,17 +21,24 @@ pub(crate) fn stop(store: &Store, container: &str, stop: Stop) -> Result<()> {
     }
     let definition = &found.record.definition;
     let of_image = || found.record.config.stop_signal.as_deref().and_then(|signal| signal.parse().ok());
-    let signal = stop.signal.or(definition.stop_signal).or_else(of_image).map_or(SIGTERM, |signal: Signal| signal.0);
-    let timeout_ms = stop.timeout_ms.or(definition.stop_timeout_ms).unwrap_or(start::STOP_TIMEOUT_MS);
-    end(store, &found, signal, timeout_ms).doing(|| format!("stop {}", found.name))?;
+    let asked = stop.signal.or(definition.stop_signal);
+    let timeout_ms = stop.timeout_ms.or(definition.stop_timeout_ms).unwrap_or_else(|| start::stop_timeout(definition));
+    let request = match (asked, &definition.system) {
+        (None, Some(_)) => Request::Order { order: Order::PowerOff, timeout_ms },
+        (asked, _) => {
+            let signal = asked.or_else(of_image).map_or(SIGTERM, |signal: Signal| signal.0);
+            Request::Stop { signal, timeout_ms }
+        }
+    };
+    end(store, &found, &request).doing(|| format!("stop {}", found.name))?;
     store.events().append("stop", &found.record.id, found.name.as_str(), &[])?;
     Ok(())
 }
 
 /// Asks the keeper to end it, and waits until nothing is left of the run.
-pub(crate) fn end(store: &Store, found: &Found, signal: i32, timeout_ms: u64) -> Result<()> {
+pub(crate) fn end(store: &Store, found: &Found, request: &Request) -> Result<()> {
     let Some(connection) = connect(store, found)? else { return Ok(()) };
-    match connection.ask(&Request::Stop { signal, timeout_ms }) {
+    match connection.ask(request) {
         Err(error) if error.is(kernel::Errno::PIPE) => {}
         other => other?,
     }
@@ -39,7 +46,7 @@ pub(crate) fn end(store: &Store, found: &Found, signal: i32, timeout_ms: u64) ->
 }
 
 /// The keeper, when there is one.
-fn connect(store: &Store, found: &Found) -> Result<Option<Connection>> {
+pub(crate) fn connect(store: &Store, found: &Found) -> Result<Option<Connection>> {
     match Connection::open(&store.run_directory(&found.record.id)) {
         Ok(connection) => Ok(Some(connection)),
         Err(error) if error.is(kernel::Errno::NOENT) || error.is(kernel::Errno::CONNREFUSED) => {
@@ -80,6 +87,7 @@ fn ended(store: &Store, found: &Found, connection: &Connection) -> Result<Option
                 | Answer::Done
                 | Answer::Refused(_)
                 | Answer::Warning(_)
+                | Answer::Ready
                 | Answer::Network(_),
             ) => {}
         }
@@ -92,6 +100,19 @@ pub(crate) fn restart(store: &Store, container: &str, how: Stop) -> Result<()> {
     drop(start::start(store, found.name.as_str(), Attach::None)?);
     store.events().append("restart", &found.record.id, found.name.as_str(), &[])?;
     Ok(())
+}
+
+/// Has a whole system begin again; returns when it has, with everything down.
+pub(crate) fn reboot(store: &Store, container: &str, timeout_ms: Option<u64>) -> Result<()> {
+    let found = store.find(container)?;
+    let definition = &found.record.definition;
+    if definition.system.is_none() {
+        let message = format!("{} is no system container", found.name);
+        return Err(Error::new(Kind::Conflict, message).hint(format!("cella restart {}", found.name)));
+    }
+    let timeout_ms = timeout_ms.unwrap_or_else(|| start::stop_timeout(definition));
+    let request = Request::Order { order: Order::Reboot, timeout_ms };
+    ask(store, &found, &request).doing(|| format!("reboot {}", found.name))
 }
 
 pub(crate) fn kill(store: &Store, container: &str, signal: Signal) -> Result<()> {
@@ -111,7 +132,9 @@ pub(crate) fn ask(store: &Store, found: &Found, request: &Request) -> Result<()>
             Some(Answer::Done) => return Ok(()),
             Some(Answer::Refused(reason)) => return Err(Error::new(Kind::Conflict, reason)),
             None | Some(Answer::Exited { .. } | Answer::Failed(_)) => return Err(not_running(&found.name)),
-            Some(Answer::Started { .. } | Answer::Output(..) | Answer::Warning(_) | Answer::Network(_)) => {}
+            Some(
+                Answer::Started { .. } | Answer::Output(..) | Answer::Warning(_) | Answer::Ready | Answer::Network(_),
+            ) => {}
         }
     }
 }

@@ -224,7 +224,7 @@ impl Store {
         self.networks().release(&record.id, None)?;
         self.networks().close_account(&record.id)?;
         if let Some(ids) = record.ids.filter(|ids| ids.own) {
-            self.ranges.release(ids.base)?;
+            self.ranges.release(ids.base, ids.count)?;
         }
         self.remove_tree(&self.containers(), &format!("{GOING}{}", record.id))
     }

@@ -43,7 +43,7 @@ pub struct Summary {
     pub id: String,
     /// Name.
     pub name: Name,
-    /// `app`.
+    /// `app` or `system`.
     pub kind: &'static str,
     /// What it is doing.
     pub status: Status,
@@ -55,6 +55,8 @@ pub struct Summary {
     pub created: String,
     /// When it was started last.
     pub started: Option<String>,
+    /// When the init of a whole system said that everything is up.
+    pub ready: Option<String>,
     /// When it ended last.
     pub finished: Option<String>,
     /// The exit code, when it has ended.

@@ -284,6 +284,25 @@ pub fn read_small(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
+/// At most so many bytes of an open file, from where it stands.
+///
+/// # Errors
+/// read(2)'s.
+pub fn read_start(file: impl AsFd, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; most];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(&file, rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).call(|| "read()"),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// A second descriptor of the same open file.
 ///
 /// # Errors
@@ -320,6 +339,15 @@ pub fn open_fifo(directory: impl AsFd, name: &str, write: bool) -> Result<OwnedF
     let end = if write { OFlags::WRONLY } else { OFlags::RDONLY };
     let flags = end | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     rustix::fs::openat(&directory, name, flags, Mode::empty()).call(|| format!("open({name:?})"))
+}
+
+/// Is the open file a FIFO?
+///
+/// # Errors
+/// fstat(2)'s.
+pub fn is_fifo(fd: impl AsFd) -> Result<bool> {
+    let stat = rustix::fs::fstat(fd).call(|| "fstat()")?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo)
 }
 
 /// Is this descriptor open?

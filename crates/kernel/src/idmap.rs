@@ -19,6 +19,27 @@ pub fn write(pid: i32, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
     write_one(pid, "gid_map", gids)
 }
 
+/// How many user ids from 0 on this process's own user namespace has; `u32::MAX` for the host's.
+///
+/// # Errors
+/// When the map can not be read.
+pub fn own_users() -> Result<u32> {
+    let path = "/proc/self/uid_map";
+    let text = std::fs::read_to_string(path).call(|| format!("read({path:?})"))?;
+    Ok(users_of(&text))
+}
+
+fn users_of(map: &str) -> u32 {
+    let row = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok());
+        let (inside, _, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        Some((inside, count))
+    };
+    let mut rows: Vec<(u32, u32)> = map.lines().filter_map(row).collect();
+    rows.sort_unstable();
+    rows.into_iter().fold(0, |end, (inside, count)| if inside == end { end.saturating_add(count) } else { end })
+}
+
 /// Writes `/proc/PID/uid_map` alone.
 ///
 /// # Errors
@@ -88,5 +109,17 @@ pub fn user_namespace_of(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd> 
             process::wait(&child.pidfd)?;
             namespace
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_counted_up_to_the_first_gap() {
+        assert_eq!(users_of("         0          0 4294967295\n"), u32::MAX);
+        assert_eq!(users_of("0 100000 65536\n65536 900000 10\n70000 1 1\n"), 65_546);
+        assert_eq!(users_of("1000 1000 1\n"), 0);
     }
 }

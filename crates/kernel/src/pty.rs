@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pseudo terminals and the modes of a terminal.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 
 use crate::error::{Call, Result};
@@ -32,6 +33,15 @@ pub fn size(terminal: impl AsFd) -> Result<Size> {
 pub fn set_size(terminal: impl AsFd, size: Size) -> Result<()> {
     let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(terminal, size).call(|| "ioctl(TIOCSWINSZ)")
+}
+
+/// The other side of a terminal that this is the master of, which does not become anybody's controlling terminal by that.
+///
+/// # Errors
+/// ioctl(TIOCGPTPEER)'s.
+pub fn other_side(master: impl AsFd) -> Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    rustix::pty::ioctl_tiocgptpeer(master, flags).call(|| "ioctl(TIOCGPTPEER)")
 }
 
 /// Is it a terminal?

@@ -55,6 +55,49 @@ pub fn connect_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A socket `name` in the directory, which must not have it yet, to which anybody who reaches it may send single messages; who
+/// has sent one, the kernel tells.
+///
+/// # Errors
+/// bind(2)'s or setsockopt(2)'s.
+pub fn mailbox_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
+        .call(|| "socket(AF_UNIX, SOCK_DGRAM)")?;
+    rustix::net::sockopt::set_socket_passcred(&socket, true).call(|| "setsockopt(SO_PASSCRED)")?;
+    rustix::net::bind(&socket, &address(&directory, name)?).call(|| format!("bind({name:?})"))?;
+    rustix::fs::chmodat(&directory, name, rustix::fs::Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())
+        .call(|| format!("chmod({name:?})"))?;
+    Ok(socket)
+}
+
+/// The next message of a mailbox: its length, and the process that has sent it. Descriptors that come with it are closed.
+///
+/// # Errors
+/// recvmsg(2)'s.
+pub fn mail(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, i32)>> {
+    let mut space = vec![
+        MaybeUninit::uninit();
+        rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS)) + rustix::cmsg_space!(ScmCredentials(1))
+    ];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            other => break other.call(|| "recvmsg()")?,
+        }
+    };
+    let mut sender = 0;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmCredentials(credentials) = message {
+            sender = credentials.pid.as_raw_nonzero().get();
+        }
+    }
+    Ok(Some((received.bytes, sender)))
+}
+
 /// The next waiting connection, or `None`.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 mod event;
 mod exec;
+mod init;
 mod keeper;
 mod launch;
 mod log;
@@ -16,9 +17,11 @@ pub mod systemd;
 
 pub use event::{EventLog, Record as EventRecord};
 pub use exec::{Ends, Joined, join};
+pub use init::{Init, Order};
 pub use keeper::{Finish, Keeper, RestartPolicy, Wire};
 pub use launch::{Company, Failure, FailureKind, Launched, Orders, failure_of, launch, write_maps};
 pub use log::{LogReader, LogRecord, LogWriter, Stream};
 pub use mounts::{add_mounts, remove_mounts};
+pub use overlay::mount_tree;
 pub use protocol::{Answer, Connection, Request};
 pub use state::{Exited, Phase, State, is_kept, take_alive};

@@ -28,6 +28,14 @@ pub(crate) fn mount(tree: &Tree, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
     mount::new("overlay", &parameters, attr::NODEV)
 }
 
+/// Mounts the tree of a container that does not run, detached, as its users see it.
+///
+/// # Errors
+/// mount_setattr(2)'s, or those of the new mount.
+pub fn mount_tree(tree: &Tree, userns: &OwnedFd) -> Result<OwnedFd> {
+    mount(tree, Some(userns))
+}
+
 /// A detached mount lives as long as the descriptor that came with it; overlayfs takes an ordinary one of its root.
 struct Layer {
     _mount: OwnedFd,

@@ -9,6 +9,8 @@
 //! | `R` | rows, columns: u16 | the terminal's size |
 //! | `S` | signal: i32, timeout: u64 ms | stop: this signal, then SIGKILL |
 //! | `K` | signal: i32 | this signal |
+//! | `Q` | again: 0 or 1, timeout: u64 ms | the init of a whole system is to end everything (and begin again), then SIGKILL |
+//! | `Z` | | tell me when everything is up |
 //! | `W` | | tell me how it ends |
 //! | `P` | policy | the restart policy has changed |
 //! | `T` | JSON | a change of its networks, for who has attached it |
@@ -22,12 +24,14 @@
 //! | `D` | | done |
 //! | `B` | text | refused |
 //! | `V` | text | a warning |
+//! | `U` | | everything is up |
 //! | `M` | JSON | what came of a change of its networks |
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kernel::{Errno, Error, Result};
 
+use crate::init::Order;
 use crate::launch::{Failure, FailureKind};
 use crate::log::Stream;
 
@@ -65,6 +69,15 @@ pub enum Request {
         /// The signal.
         signal: i32,
     },
+    /// The init of a whole system is told.
+    Order {
+        /// What.
+        order: Order,
+        /// Milliseconds until it is killed.
+        timeout_ms: u64,
+    },
+    /// Tell me when everything is up.
+    WaitReady,
     /// Tell me how it ends.
     Wait,
     /// The restart policy has changed.
@@ -98,6 +111,8 @@ pub enum Answer {
     Warning(String),
     /// What came of a change of its networks.
     Network(Vec<u8>),
+    /// Everything is up.
+    Ready,
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -115,6 +130,10 @@ impl Request {
                 [&[b'S'][..], &signal.to_le_bytes(), &timeout_ms.to_le_bytes()].concat()
             }
             Self::Kill { signal } => [&[b'K'][..], &signal.to_le_bytes()].concat(),
+            Self::Order { order, timeout_ms } => {
+                [&[b'Q', u8::from(*order == Order::Reboot)][..], &timeout_ms.to_le_bytes()].concat()
+            }
+            Self::WaitReady => vec![b'Z'],
             Self::Wait => vec![b'W'],
             Self::Policy(policy) => [b"P".as_slice(), policy.as_bytes()].concat(),
             Self::Network(request) => [b"T".as_slice(), request].concat(),
@@ -136,6 +155,11 @@ impl Request {
                 timeout_ms: u64::from_le_bytes(number(rest, 4)?),
             },
             b'K' => Self::Kill { signal: i32::from_le_bytes(number(rest, 0)?) },
+            b'Q' => Self::Order {
+                order: if *rest.first()? == 1 { Order::Reboot } else { Order::PowerOff },
+                timeout_ms: u64::from_le_bytes(number(rest, 1)?),
+            },
+            b'Z' => Self::WaitReady,
             b'W' => Self::Wait,
             b'P' => Self::Policy(String::from_utf8(rest.to_vec()).ok()?),
             b'T' => Self::Network(rest.to_vec()),
@@ -155,6 +179,7 @@ impl Answer {
             Self::Done => vec![b'D'],
             Self::Refused(text) => [b"B".as_slice(), text.as_bytes()].concat(),
             Self::Warning(text) => [b"V".as_slice(), text.as_bytes()].concat(),
+            Self::Ready => vec![b'U'],
             Self::Network(answer) => [b"M".as_slice(), answer].concat(),
         }
     }
@@ -178,6 +203,7 @@ impl Answer {
             b'D' => Self::Done,
             b'B' => Self::Refused(text(rest)),
             b'V' => Self::Warning(text(rest)),
+            b'U' => Self::Ready,
             b'M' => Self::Network(rest.to_vec()),
             _ => return None,
         })
@@ -251,6 +277,9 @@ mod tests {
             Request::Resize { rows: 24, columns: 80 },
             Request::Stop { signal: 15, timeout_ms: 10_000 },
             Request::Kill { signal: 9 },
+            Request::Order { order: Order::Reboot, timeout_ms: 7 },
+            Request::Order { order: Order::PowerOff, timeout_ms: u64::MAX },
+            Request::WaitReady,
             Request::Wait,
             Request::Policy("always".into()),
             Request::Network(b"{}".to_vec()),
@@ -259,8 +288,13 @@ mod tests {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }
         let failure = Failure { kind: FailureKind::NotFound, message: "run: ENOENT".into() };
-        for answer in [Answer::Started { pid: 7 }, Answer::Failed(failure), Answer::Exited { code: 137 }, Answer::Done]
-        {
+        for answer in [
+            Answer::Started { pid: 7 },
+            Answer::Failed(failure),
+            Answer::Exited { code: 137 },
+            Answer::Ready,
+            Answer::Done,
+        ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
     }

@@ -51,6 +51,9 @@ pub struct State {
     pub start_time: Option<u64>,
     /// When it was started last, RFC 3339.
     pub started: Option<String>,
+    /// When its init said that everything is up, RFC 3339; of a whole system only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
     /// Restarts by policy since it was started by hand.
     pub restarts: u32,
     /// How it ended last, within this keeper's life.

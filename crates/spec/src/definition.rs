@@ -14,6 +14,7 @@ use crate::network::{self, Nic, Publish};
 use crate::oci::seccomp::Seccomp;
 use crate::reference::Reference;
 use crate::signal::Signal;
+use crate::system::{Autostart, CgroupDriver, System};
 
 /// Everything asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,6 +126,15 @@ pub struct Definition {
     /// Bytes of one log file; three are kept.
     #[serde(default)]
     pub log_max_size: Option<u64>,
+    /// A whole system, with the image's own init; otherwise one program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
+    /// Started with the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autostart: Option<Autostart>,
+    /// How its control group is made.
+    #[serde(default)]
+    pub cgroup_driver: CgroupDriver,
 }
 
 impl Definition {
@@ -168,6 +178,9 @@ impl Definition {
             time_offsets: BTreeMap::new(),
             oom_score_adj: None,
             log_max_size: None,
+            system: None,
+            autostart: None,
+            cgroup_driver: CgroupDriver::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod oci;
 pub mod reference;
 pub mod signal;
 pub mod size;
+pub mod system;
 pub mod timestamp;
 
 pub use definition::Definition;

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::{ArgMatches, Command};
 use engine::{Created, Engine, Error, Kind, Result};
-use spec::Name;
+use spec::{Definition, Name};
 
 use crate::app::Context;
 use crate::definition::{definition, parsed, text};
@@ -26,13 +26,10 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
 
 /// Makes it, writes its id where that was asked for, and tells warnings.
 pub(super) fn create(context: &Context, engine: &Engine, matches: &ArgMatches) -> Result<Created> {
-    let definition = definition(matches)?;
     let name: Option<Name> = parsed(matches, "name")?;
     // Before anything is made: a file that is there already is somebody else's.
     let cidfile = text(matches, "cidfile").map(|path| new_file(&path).map(|file| (path, file))).transpose()?;
-    let mut progress = Progress::new(context.quiet);
-    let created = engine.create(name, definition, &mut progress);
-    drop(progress);
+    let created = definition(matches).and_then(|definition| make(context, engine, definition, name));
     let created = created.inspect_err(|_| {
         if let Some((path, _)) = &cidfile {
             std::fs::remove_file(path).ok();
@@ -45,6 +42,15 @@ pub(super) fn create(context: &Context, engine: &Engine, matches: &ArgMatches) -
             Error::new(Kind::Own, format!("cannot write {path}: {error}"))
         })?;
     }
+    Ok(created)
+}
+
+/// Makes it with its progress shown, and tells warnings.
+pub(super) fn make(context: &Context, engine: &Engine, definition: Definition, name: Option<Name>) -> Result<Created> {
+    let mut progress = Progress::new(context.quiet);
+    let created = engine.create(name, definition, &mut progress);
+    drop(progress);
+    let created = created?;
     if !context.quiet {
         for warning in &created.warnings {
             crate::output::tell(&format!("cella: warning: {warning}"));

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use clap::{ArgMatches, Command};
-use engine::{Error, Kind, LogLine, LogOptions, Result};
+use engine::{Engine, Error, Kind, LogLine, LogOptions, Result};
 
 use crate::app::Context;
 use crate::definition::{text, time};
@@ -33,10 +33,15 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let options =
         LogOptions { follow: matches.get_flag("follow"), since_ns: at("since")?, until_ns: at("until")?, tail };
     let stamps = matches.get_flag("timestamps");
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let name = text(matches, "container").unwrap_or_default();
+    show(&context.engine()?, &name, options, stamps)
+}
+
+/// The lines of a log, on the streams that they were written to.
+pub(super) fn show(engine: &Engine, name: &str, options: LogOptions, stamps: bool) -> Result<i32> {
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     // Asked for line by line: without a reader there is nothing more to do.
-    context.engine()?.logs(&name, options, &mut |line| match line.is_error {
+    engine.logs(name, options, &mut |line| match line.is_error {
         true => write(&mut err, line, stamps).is_ok(),
         false => write(&mut out, line, stamps).is_ok(),
     })?;

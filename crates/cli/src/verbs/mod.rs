@@ -2,7 +2,9 @@
 //! The verbs, one file each; the file's name is the word that is typed.
 
 mod attach;
+mod boot_log;
 mod completion;
+mod console;
 mod create;
 mod doctor;
 mod events;
@@ -10,6 +12,7 @@ mod exec;
 mod info;
 mod inspect;
 mod kill;
+mod launch;
 mod logs;
 mod ls;
 mod man;
@@ -17,12 +20,15 @@ mod network;
 mod pause;
 mod plan;
 mod port;
+mod poweroff;
+mod reboot;
 mod rename;
 mod restart;
 mod resume;
 mod rm;
 mod run;
 mod set;
+mod shell;
 mod start;
 mod stats;
 mod stop;
@@ -62,10 +68,13 @@ const fn verb(
 /// All of them, in the order of the help.
 pub(crate) const VERBS: &[Verb] = &[
     verb("run", &[], run::command, run::run),
+    verb("launch", &[], launch::command, launch::run),
     verb("create", &[], create::command, create::run),
     verb("start", &[], start::command, start::run),
     verb("stop", &[], stop::command, stop::run),
     verb("restart", &[], restart::command, restart::run),
+    verb("poweroff", &["shutdown"], poweroff::command, poweroff::run),
+    verb("reboot", &[], reboot::command, reboot::run),
     verb("kill", &[], kill::command, kill::run),
     verb("pause", &[], pause::command, pause::run),
     verb("resume", &["unpause"], resume::command, resume::run),
@@ -73,7 +82,10 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("ls", &["ps", "list"], ls::command, ls::run),
     verb("inspect", &[], inspect::command, inspect::run),
     verb("logs", &[], logs::command, logs::run),
+    verb("boot-log", &[], boot_log::command, boot_log::run),
     verb("exec", &[], exec::command, exec::run),
+    verb("shell", &["login"], shell::command, shell::run),
+    verb("console", &[], console::command, console::run),
     verb("attach", &[], attach::command, attach::run),
     verb("wait", &[], wait::command, wait::run),
     verb("rename", &[], rename::command, rename::run),

@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     }
     let engine = context.engine()?;
     let created = create(context, &engine, matches)?;
-    let attach = match (detach, matches.get_flag("interactive")) {
+    let attach = match (detach, matches.get_flag("interactive") || matches.get_flag("system")) {
         (true, _) => Attach::None,
         (false, true) => Attach::All,
         (false, false) => Attach::Output,

@@ -14,6 +14,9 @@ use crate::error::{Call, Errno, Error, Result};
 /// Controllers that every group joins where version 1 has them: they count, or guard devices.
 const ALWAYS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices", "blkio"];
 
+/// What is delegated by a kernel that does not say.
+const DELEGATED: &str = "cgroup.procs cgroup.threads cgroup.subtree_control";
+
 /// How long a killed group may take to become empty.
 const EMPTY_TIMEOUT_MS: u64 = 10_000;
 
@@ -112,6 +115,26 @@ impl Group {
             }
         }
         enable(&directory, &wanted)
+    }
+
+    /// Gives the group's version 2 directory to an id, with the files that divide it among groups below it and not those that
+    /// limit it: which these are is the kernel's word.
+    ///
+    /// # Errors
+    /// chown(2)'s.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+        let Some(directory) = self.unified() else { return Ok(()) };
+        let known = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_default();
+        let known = if known.is_empty() { DELEGATED } else { &known };
+        crate::file::set_owner(&directory, uid, gid)?;
+        for file in known.split_whitespace().filter(|file| !file.contains('/')) {
+            match crate::file::set_owner(&directory.join(file), uid, gid) {
+                // A controller that this group does not have has no files in it.
+                Err(error) if error.is(Errno::NOENT) => {}
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// The version 2 directory, to clone a process into.

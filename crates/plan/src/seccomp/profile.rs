@@ -498,6 +498,68 @@ pub fn default_profile(caps: &BTreeSet<String>, arch: Arch) -> Seccomp {
     }
 }
 
+/// What no whole system needs, or may do to its host; what the kernel keeps from a user namespace anyway is here as well, so
+/// that a hole in those checks stays out of reach.
+const NEVER: &[&str] = &[
+    "acct",
+    "add_key",
+    "bpf",
+    "delete_module",
+    "finit_module",
+    "init_module",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "ioperm",
+    "iopl",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "lookup_dcookie",
+    "nfsservctl",
+    "open_by_handle_at",
+    "perf_event_open",
+    "quotactl",
+    "quotactl_fd",
+    "request_key",
+    "swapoff",
+    "swapon",
+    "userfaultfd",
+    "vm86",
+    "vm86old",
+];
+
+/// `AF_KEY`, `AF_RXRPC`, `AF_ALG`, `AF_VSOCK`: the host's, or only ever of use to attackers.
+const FOREIGN_FAMILIES: [u64; 4] = [15, 33, 38, 40];
+/// `NETLINK_XFRM` and `NETLINK_AUDIT`.
+const FOREIGN_PROTOCOLS: [u64; 2] = [6, 9];
+const EAFNOSUPPORT: u32 = 97;
+const EPROTONOSUPPORT: u32 = 93;
+/// `MNT_FORCE`: ends what others do on the same file system.
+const FORCE: u64 = 1;
+
+/// The profile of a whole system: everything but what is named. A program takes `ENOSYS` for a kernel without the call, which
+/// every distribution's can do without.
+#[must_use]
+pub fn system_profile(arch: Arch) -> Seccomp {
+    let never = |name: &&str| deny(name, ENOSYS, Vec::new());
+    let mut syscalls: Vec<Syscall> = NEVER.iter().map(never).collect();
+    syscalls.extend(FOREIGN_FAMILIES.map(|family| deny("socket", EAFNOSUPPORT, vec![int(0, family)])));
+    let protocol = |protocol| deny("socket", EPROTONOSUPPORT, vec![int(0, NETLINK), int(2, protocol)]);
+    syscalls.extend(FOREIGN_PROTOCOLS.map(protocol));
+    syscalls.extend(TERMINAL_INPUT.map(|request| deny("ioctl", EPERM, vec![int(1, request)])));
+    syscalls.push(deny("umount2", EPERM, vec![bits(1, FORCE, FORCE)]));
+    Seccomp {
+        default_action: Action::Allow,
+        default_errno_ret: None,
+        architectures: vec![arch.named()],
+        flags: Vec::new(),
+        listener_path: None,
+        listener_metadata: None,
+        syscalls,
+    }
+}
+
 fn sockets(raw: bool) -> Vec<Syscall> {
     let mut rules: Vec<Syscall> = FAMILIES.iter().map(|family| when("socket", &[int(0, *family)])).collect();
     rules.extend(NETLINK_PROTOCOLS.map(|protocol| when("socket", &[int(0, NETLINK), int(2, protocol)])));

@@ -21,6 +21,8 @@ pub(super) struct Client {
     attached: bool,
     input: bool,
     waits: bool,
+    /// Wants to be told when everything is up.
+    waits_ready: bool,
     first: bool,
     gone: bool,
 }
@@ -34,7 +36,16 @@ impl Client {
     }
 
     fn new(socket: OwnedFd) -> Self {
-        Self { socket, queue: VecDeque::new(), attached: false, input: false, waits: false, first: false, gone: false }
+        Self {
+            socket,
+            queue: VecDeque::new(),
+            attached: false,
+            input: false,
+            waits: false,
+            waits_ready: false,
+            first: false,
+            gone: false,
+        }
     }
 
     fn send(&mut self, message: Vec<u8>) {
@@ -133,6 +144,20 @@ impl Clients {
     pub(super) fn wait(&mut self, index: usize) {
         if let Some(client) = self.0.get_mut(index) {
             client.waits = true;
+        }
+    }
+
+    pub(super) fn wait_ready(&mut self, index: usize) {
+        if let Some(client) = self.0.get_mut(index) {
+            (client.waits, client.waits_ready) = (true, true);
+        }
+    }
+
+    /// Everything is up: who has asked hears it once.
+    pub(super) fn tell_ready(&mut self) {
+        for client in self.0.iter_mut().filter(|client| client.waits_ready) {
+            client.waits_ready = false;
+            client.send(Answer::Ready.encode());
         }
     }
 

@@ -9,10 +9,13 @@
 //!     └──────────────────────────────────────────────────────────────────────────────────► Ending
 //! ```
 //!
+//! A whole system that begins again goes from Running to Starting at once, whatever the policy says.
+//!
 //! One loop, one owner of this state. Everybody else reads `state.json` or asks through the socket.
 
 mod clients;
 mod streams;
+mod system;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,6 +28,7 @@ use spec::definition::Restart;
 use spec::timestamp;
 
 use crate::event::EventLog;
+use crate::init::Order;
 use crate::launch::{self, Failure, FailureKind};
 use crate::log::LogWriter;
 use crate::protocol::{Answer, Request};
@@ -103,6 +107,10 @@ pub struct Keeper {
     pub stop_signal: i32,
     /// Milliseconds until it is killed then.
     pub stop_timeout_ms: u64,
+    /// For a whole system the id that its root has outside: its control group is its own to divide.
+    pub system: Option<u32>,
+    /// Its init is asked to end everything in its own way, not by the signal.
+    pub by_protocol: bool,
     /// Where events go.
     pub events: EventLog,
     /// The connection of who started it.
@@ -168,6 +176,10 @@ struct Loop {
     ended: Option<Exited>,
     /// Somebody asked for its end.
     stopping: bool,
+    /// Its init wants to begin again, or was told to.
+    rebooting: bool,
+    /// Where its init says how far it is.
+    mailbox: Option<OwnedFd>,
     /// When it is killed.
     deadline_ms: Option<u64>,
     /// When it is started again.
@@ -208,6 +220,7 @@ impl Loop {
         let null = kernel::file::open_null()?;
         (0..3).try_for_each(|number| process::place(&null, number))?;
         let listener = kernel::socket::listen_at(&keeper.run, state::SOCKET)?;
+        let mailbox = keeper.system.map(|_| system::mailbox(&keeper.run)).transpose()?;
         let log = LogWriter::open(keeper.directory.try_clone_fd()?, keeper.log_limit)?;
         let state = State {
             version: State::VERSION,
@@ -219,6 +232,7 @@ impl Loop {
             pid: None,
             start_time: None,
             started: None,
+            ready: None,
             restarts: 0,
             last: None,
         };
@@ -236,6 +250,8 @@ impl Loop {
             running: None,
             ended: None,
             stopping: false,
+            rebooting: false,
+            mailbox,
             deadline_ms: None,
             again_ms: None,
             tick_ms: None,
@@ -259,7 +275,8 @@ impl Loop {
         let settings: Vec<_> = self.keeper.plan.cgroup.settings.iter().map(|one| one.0.clone()).collect();
         self.keeper.group.apply(&settings)?;
         let rules: Vec<_> = self.keeper.plan.cgroup.devices.iter().map(|rule| rule.0).collect();
-        self.keeper.group.guard_devices(&rules)
+        self.keeper.group.guard_devices(&rules)?;
+        self.keeper.system.map_or(Ok(()), |root| self.keeper.group.delegate(root, root))
     }
 
     /// Launches the program and says so.
@@ -275,7 +292,7 @@ impl Loop {
         launched.warnings.extend(wiring.map(|wiring| wiring.warnings).unwrap_or_default());
         self.streams = streams;
         if let Some(master) = launched.terminal {
-            self.streams.take_terminal(master)?;
+            self.streams.take_terminal(master, self.keeper.system.is_some())?;
         }
         let pid = launched.child.pid;
         let started = timestamp::format(kernel::time::now_ns());
@@ -283,6 +300,7 @@ impl Loop {
         self.state.pid = Some(pid);
         self.state.start_time = kernel::procfs::start_time(pid).ok();
         self.state.started = Some(started.clone());
+        self.state.ready = None;
         self.running = Some(Running { child: launched.child, since_ms: kernel::time::monotonic_ms(), started });
         self.tick();
         self.state.write(&self.keeper.run)?;
@@ -291,6 +309,7 @@ impl Loop {
             self.clients.tell_first(&Answer::Warning(warning));
         }
         self.clients.tell_first(&Answer::Started { pid });
+        self.look_ready(pid);
         Ok(())
     }
 
@@ -303,11 +322,11 @@ impl Loop {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
             if let Some(exited) = self.ended.take_if(|_| self.streams.is_drained()) {
-                let again = !self.stopping && again(self.keeper.restart, &exited, self.state.restarts);
-                if !again {
-                    return self.end(exited, None);
+                match self.next(&exited) {
+                    Next::End => return self.end(exited, None),
+                    Next::Again => self.wait_to_restart(exited),
+                    Next::Reboot => self.reboot(),
                 }
-                self.wait_to_restart(exited);
             }
             if self.again_ms.is_some() && self.stopping {
                 let exited = self.state.last.clone().unwrap_or_else(|| self.exited(137, true));
@@ -324,6 +343,7 @@ impl Loop {
             watched.push((running.child.pidfd.as_fd(), Interest::Read));
         }
         // Whoever listens and does not keep up holds the program back, as a pipe does.
+        watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
         self.streams.watch(&mut watched, self.clients.keep_up());
         self.clients.watch(&mut watched, self.streams.input_is_free());
         kernel::event::wait(&watched, self.timeout())?;
@@ -331,6 +351,7 @@ impl Loop {
         while let Some(number) = kernel::signal::next(&self.signals) {
             self.heard_signal(number);
         }
+        self.read_mail();
         self.reap()?;
         while let Some(socket) = kernel::socket::accept(&self.listener)? {
             self.clients.admit(socket);
@@ -367,7 +388,7 @@ impl Loop {
         if self.again_ms.is_some_and(|again| again <= now) && !self.stopping {
             self.again_ms = None;
             self.state.restarts += 1;
-            if let Err(failure) = self.start() {
+            if let Err(failure) = self.renew_group().map_err(Failure::from).and_then(|()| self.start()) {
                 let exited = self.exited_without_start(&failure);
                 self.ended = Some(exited);
             }
@@ -407,7 +428,7 @@ impl Loop {
         if kernel::time::monotonic_ms() - running.since_ms > GOOD_RUN_MS {
             self.backoff_ms = FIRST_BACKOFF_MS;
         }
-        let code = exit.shell();
+        let code = self.code_of(exit);
         let oom_killed = self.keeper.group.stats().oom_kills.unwrap_or(0) > 0;
         if oom_killed {
             self.tell_event("oom", &[]);
@@ -416,7 +437,7 @@ impl Loop {
         let exited = self.exited(code, self.stopping);
         self.ended = Some(Exited { started: Some(running.started), oom_killed, ..exited });
         self.deadline_ms = None;
-        self.streams.close_input();
+        self.streams.ended();
     }
 
     fn exited(&self, code: i32, by_hand: bool) -> Exited {
@@ -458,7 +479,10 @@ impl Loop {
     fn heard_signal(&mut self, number: i32) {
         if number != SIGCHLD {
             let (signal, timeout_ms) = (self.keeper.stop_signal, self.keeper.stop_timeout_ms);
-            self.stop(signal, timeout_ms);
+            match self.keeper.by_protocol {
+                true => self.order(Order::PowerOff, timeout_ms),
+                false => self.stop(signal, timeout_ms),
+            }
         }
     }
 
@@ -475,6 +499,19 @@ impl Loop {
             Request::Stop { signal, timeout_ms } => {
                 self.clients.wait(index);
                 self.stop(signal, timeout_ms);
+            }
+            Request::Order { order, timeout_ms } => {
+                self.clients.wait(index);
+                self.order(order, timeout_ms);
+                if order == Order::Reboot {
+                    self.clients.tell(index, &Answer::Done);
+                }
+            }
+            Request::WaitReady => {
+                self.clients.wait_ready(index);
+                if self.state.ready.is_some() {
+                    self.clients.tell_ready();
+                }
             }
             Request::Kill { signal } => {
                 let answer = self.kill(signal);
@@ -508,21 +545,28 @@ impl Loop {
 
     fn stop(&mut self, signal: i32, timeout_ms: u64) {
         self.stopping = true;
-        if self.running.is_none() {
-            return;
+        if self.running.is_some() {
+            self.thaw();
+            self.kill(signal);
+            self.kill_after(timeout_ms);
         }
+    }
+
+    fn thaw(&self) {
         if self.keeper.group.is_frozen() {
             self.keeper.group.set_frozen(false).ok();
         }
-        self.kill(signal);
+    }
+
+    fn kill_after(&mut self, timeout_ms: u64) {
         let deadline = kernel::time::monotonic_ms().saturating_add(timeout_ms);
         self.deadline_ms = Some(self.deadline_ms.map_or(deadline, |before| before.min(deadline)));
     }
 
     fn kill(&mut self, signal: i32) -> Answer {
         let Some(running) = &self.running else { return Answer::Refused("it is not running".to_owned()) };
-        if signal == SIGKILL && self.keeper.group.is_frozen() {
-            self.keeper.group.set_frozen(false).ok();
+        if signal == SIGKILL {
+            self.thaw();
         }
         self.tell_event("kill", &[("signal", spec::signal::Signal(signal).to_string())]);
         match process::signal(&running.child.pidfd, signal) {
@@ -576,6 +620,16 @@ impl Loop {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.keeper.events.append(event, &self.keeper.id, &name, attributes).ok();
     }
+}
+
+/// What comes after an end.
+enum Next {
+    /// Nothing.
+    End,
+    /// The policy wants it started again.
+    Again,
+    /// It begins again by itself.
+    Reboot,
 }
 
 /// Does the policy want it started again?

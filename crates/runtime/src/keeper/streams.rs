@@ -25,6 +25,8 @@ pub(super) struct Streams {
     output: Option<OwnedFd>,
     error: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    /// The other side of a console, which is there also while nobody inside has it open.
+    console: Option<OwnedFd>,
 }
 
 impl Streams {
@@ -52,8 +54,10 @@ impl Streams {
         Ok((ours, Some([their_input, their_output, their_error])))
     }
 
-    pub(super) fn take_terminal(&mut self, master: OwnedFd) -> Result<()> {
+    /// The program's terminal; a console stays when the program lets go of it.
+    pub(super) fn take_terminal(&mut self, master: OwnedFd, is_console: bool) -> Result<()> {
         event::set_nonblocking(&master)?;
+        self.console = is_console.then(|| pty::other_side(&master)).transpose()?;
         self.terminal = Some(master);
         Ok(())
     }
@@ -109,8 +113,13 @@ impl Streams {
         self.closing = true;
     }
 
-    /// Nobody reads the input any more.
-    pub(super) fn close_input(&mut self) {
+    /// The program has ended: nobody reads the input any more.
+    pub(super) fn ended(&mut self) {
+        self.console = None;
+        self.close_input();
+    }
+
+    fn close_input(&mut self) {
         self.input = None;
         self.pending.clear();
     }
