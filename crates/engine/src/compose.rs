@@ -237,8 +237,8 @@ pub(crate) fn environment(record: &Record, user: &User, hostname: &str) -> Vec<S
     if record.definition.tty {
         list.push("TERM=xterm".to_owned());
     }
-    if let Some(system) = &record.definition.system {
-        list.extend(system::environment(record, system));
+    if record.definition.system.is_some() {
+        list.extend(system::environment(record));
     }
     let own = record.definition.env.iter().map(|(name, value)| format!("{name}={value}"));
     list.extend(record.config.env.clone().unwrap_or_default().into_iter().chain(own));
@@ -457,6 +457,8 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
         namespaces,
         devices: devices(definition)?,
         seccomp: seccomp(definition, rights)?,
+        // What systemd mounts for its services reaches their own namespaces; outside nobody is a peer.
+        rootfs_propagation: definition.system.as_ref().map(|_| "rshared".to_owned()),
         masked_paths: masked,
         readonly_paths: read_only,
         time_offsets: definition.time_offsets.iter().map(|(clock, nanos)| time_offset(*clock, *nanos)).collect(),

@@ -115,20 +115,13 @@ pub(crate) fn uuid(record: &Record) -> String {
 }
 
 /// The variables that an init looks for.
-pub(crate) fn environment(record: &Record, system: &System) -> Vec<String> {
-    let mut list = vec![
+pub(crate) fn environment(record: &Record) -> [String; 4] {
+    [
         format!("container={MANAGER}"),
         format!("container_uuid={}", uuid(record)),
         "NOTIFY_SOCKET=/run/host/notify".to_owned(),
-    ];
-    if has_credentials(record, system) {
-        list.push("CREDENTIALS_DIRECTORY=/run/host/credentials".to_owned());
-    }
-    list
-}
-
-fn has_credentials(record: &Record, system: &System) -> bool {
-    !system.credentials.is_empty() || !record.definition.dns.servers.is_empty()
+        "CREDENTIALS_DIRECTORY=/run/host/credentials".to_owned(),
+    ]
 }
 
 /// The mounts of a system container, in order; `run` has what it is told in `host`.
