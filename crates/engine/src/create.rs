@@ -130,8 +130,9 @@ pub(crate) fn record(
     sharing: Option<Found>,
     progress: &mut dyn image::Progress,
 ) -> Result<Record> {
+    let use_as = if definition.system.is_some() { image::Use::System } else { image::Use::Program };
     let images = image::Images::open(&store.place.root).map_err(|error| of_image(&definition, &error))?;
-    let image = images.prepare(&definition.image, progress).map_err(|error| of_image(&definition, &error))?;
+    let image = images.prepare(&definition.image, use_as, progress).map_err(|error| of_image(&definition, &error))?;
     if let Some(signal) = &image.config.stop_signal {
         signal.parse::<Signal>().doing(|| format!("use image {}", definition.image))?;
     }

@@ -5,25 +5,32 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::Progress;
 use crate::archive;
 use crate::error::{At, Error, Result};
 use crate::layers::Layers;
 use crate::unpack::Meaning;
+use crate::{Progress, Use};
 
 /// The last lines of the tool's own words that are told when it fails.
 const TOLD: usize = 3;
+
+/// What a whole system has besides: Debian and Ubuntu call these the same.
+const SYSTEM: &str = "systemd-sysv,dbus,libpam-systemd,login,procps,iproute2,iputils-ping,netbase,less,ca-certificates";
 
 /// Suites whose release files are never renewed in time on mirrors that stand still.
 const ROLLING: &[&str] = &["sid", "unstable"];
 
 pub(crate) fn prepare(
     layers: &Layers,
-    distribution: &str,
-    suite: &str,
+    (distribution, suite): (&str, &str),
+    use_as: Use,
     progress: &mut dyn Progress,
 ) -> Result<PathBuf> {
-    layers.get_or_make(&format!("bootstrap-{distribution}-{suite}"), |directory| {
+    let (kind, packages) = match use_as {
+        Use::Program => ("", ""),
+        Use::System => ("-system", SYSTEM),
+    };
+    layers.get_or_make(&format!("bootstrap-{distribution}-{suite}{kind}"), |directory| {
         let mirror = match distribution {
             "ubuntu" => "http://archive.ubuntu.com/ubuntu",
             _ => "http://deb.debian.org/debian",
@@ -38,9 +45,9 @@ pub(crate) fn prepare(
                 )));
         }
         if is_there("mmdebstrap") {
-            by_mmdebstrap(suite, mirror, directory, progress)
+            by_mmdebstrap((suite, packages), mirror, directory, progress)
         } else if is_there("debootstrap") {
-            by_debootstrap(suite, mirror, directory, progress)
+            by_debootstrap((suite, packages), mirror, directory, progress)
         } else {
             Err(Error::new("neither mmdebstrap nor debootstrap is installed").hint("apt-get install mmdebstrap"))
         }
@@ -58,9 +65,17 @@ fn is_there(program: &str) -> bool {
 }
 
 /// Writes an archive to its output, which is unpacked in the jail as it comes.
-fn by_mmdebstrap(suite: &str, mirror: &str, directory: &Path, progress: &mut dyn Progress) -> Result<()> {
+fn by_mmdebstrap(
+    (suite, packages): (&str, &str),
+    mirror: &str,
+    directory: &Path,
+    progress: &mut dyn Progress,
+) -> Result<()> {
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=minbase", "--format=tar"]);
+    if !packages.is_empty() {
+        command.arg(format!("--include={packages}"));
+    }
     if ROLLING.contains(&suite) {
         command.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");
     }
@@ -69,11 +84,20 @@ fn by_mmdebstrap(suite: &str, mirror: &str, directory: &Path, progress: &mut dyn
 }
 
 /// Makes a directory, of which tar makes an archive.
-fn by_debootstrap(suite: &str, mirror: &str, directory: &Path, progress: &mut dyn Progress) -> Result<()> {
+fn by_debootstrap(
+    (suite, packages): (&str, &str),
+    mirror: &str,
+    directory: &Path,
+    progress: &mut dyn Progress,
+) -> Result<()> {
     let work = directory.with_extension("debootstrap");
     std::fs::create_dir(&work).at(|| "make a directory for debootstrap".to_owned())?;
     let mut command = Command::new("debootstrap");
-    command.args(["--variant=minbase", suite]).arg(&work).arg(mirror);
+    command.arg("--variant=minbase");
+    if !packages.is_empty() {
+        command.arg(format!("--include={packages}"));
+    }
+    command.arg(suite).arg(&work).arg(mirror);
     let made = tell(command, progress).and_then(|()| {
         let mut tar = Command::new("tar");
         tar.args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-c", "-C"]).arg(&work).arg(".");

@@ -70,7 +70,7 @@ impl Images {
     ///
     /// # Errors
     /// Why it can not be had; nothing half made is left.
-    pub fn prepare(&self, reference: &Reference, progress: &mut dyn Progress) -> Result<Image> {
+    pub fn prepare(&self, reference: &Reference, use_as: Use, progress: &mut dyn Progress) -> Result<Image> {
         let root = |lowers: Vec<PathBuf>| vec![Tree { target: "/".into(), lowers }];
         let (trees, config, digest) = match reference {
             Reference::Host => {
@@ -84,7 +84,8 @@ impl Images {
                 (root(found.lowers), found.config, Some(found.digest))
             }
             Reference::Bootstrap { distribution, suite } => {
-                (root(vec![bootstrap::prepare(&self.layers, distribution, suite, progress)?]), shell(), None)
+                let made = bootstrap::prepare(&self.layers, (distribution, suite), use_as, progress)?;
+                (root(vec![made]), shell(), None)
             }
         };
         Ok(Image { reference: reference.clone(), digest, config, trees })
@@ -97,6 +98,15 @@ impl Images {
     pub fn repair(&self) -> Result<Vec<String>> {
         self.layers.repair()
     }
+}
+
+/// What an image that is made here is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Single programs: the smallest that its packages can be installed into.
+    Program,
+    /// A whole system: with an init, logins and the network's tools.
+    System,
 }
 
 /// What runs in an image that says nothing.

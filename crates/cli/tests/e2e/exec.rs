@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Programs that join a running container, and terminals.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-
-use crate::support::{Store, is_root, program, until};
+use crate::support::{Store, is_root, on_terminal};
 
 #[test]
 fn exec_joins_exactly_what_the_container_has() {
@@ -56,36 +52,6 @@ fn exec_in_a_container_that_does_not_run() {
     assert!(refused.contains("not running"), "{refused}");
     store.cella(&["rm", "n"]).ok();
     store.finish();
-}
-
-/// Runs the program on a terminal of its own (script(1) of util-linux); types each text when what comes before it has
-/// been shown.
-fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, &str)]) -> String {
-    let command =
-        format!("stty rows 33 cols 77; CELLA_ROOT={} {} {arguments}", store.root.display(), program().display());
-    let mut child = Command::new("script")
-        .args(["-qec", &command, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let shown = Arc::new(Mutex::new(Vec::new()));
-    let (mut output, into) = (child.stdout.take().unwrap(), Arc::clone(&shown));
-    let reader = std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = output.read(&mut buffer) {
-            into.lock().unwrap().extend_from_slice(&buffer[..count]);
-        }
-    });
-    let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
-    let mut input = child.stdin.take().unwrap();
-    for (before, keys) in typed {
-        until(before, || text().contains(before));
-        input.write_all(keys.as_bytes()).unwrap();
-    }
-    until("the end", || child.try_wait().unwrap().is_some());
-    reader.join().unwrap();
-    text()
 }
 
 #[test]

@@ -18,3 +18,4 @@ mod network;
 mod network_limits;
 mod security;
 mod support;
+mod system;

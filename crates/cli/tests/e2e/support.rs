@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to clear away what nobody uses any more.
@@ -286,6 +287,36 @@ fn processes() -> Vec<(u32, Vec<String>)> {
         list.push((pid, holds));
     }
     list
+}
+
+/// Runs the program on a terminal of its own (script(1) of util-linux); types each text when what comes before it has
+/// been shown.
+pub(crate) fn on_terminal(store: &Store, arguments: &str, typed: &[(&str, &str)]) -> String {
+    let command =
+        format!("stty rows 33 cols 77; CELLA_ROOT={} {} {arguments}", store.root.display(), program().display());
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let (mut output, into) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..count]);
+        }
+    });
+    let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+    let mut input = child.stdin.take().unwrap();
+    for (before, keys) in typed {
+        until(before, || text().contains(before));
+        input.write_all(keys.as_bytes()).unwrap();
+    }
+    until("the end", || child.try_wait().unwrap().is_some());
+    reader.join().unwrap();
+    text()
 }
 
 /// Waits until it is so.

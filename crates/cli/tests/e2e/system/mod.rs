@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whole systems: distributions as their packages make them, with nothing changed.
+
+mod boot;
+mod refused;
+mod roots;
+mod trouble;
+mod use_it;
