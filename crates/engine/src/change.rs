@@ -2,7 +2,7 @@
 //! Changes what a container is called and what it may use.
 
 use kernel::Errno;
-use kernel::cgroup::{Group, Layout};
+use kernel::cgroup::Group;
 use runtime::Request;
 use spec::Name;
 
@@ -64,12 +64,21 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
     let (new, old) = (settings(&found.record)?, settings(&before)?);
     found.record.write(&store.directory(&name), true).doing(|| format!("change {name}"))?;
     if running {
-        let group = Group::new(Layout::detect()?, &found.record.cgroup());
+        let group = store.group(&found)?;
         if let Err(error) = group.apply(&new) {
             // What is written down stays what is true.
             before.write(&store.directory(&name), true)?;
             group.apply(&old).ok();
             return Err(refused(&error, &found.record.definition.limits, &group)).doing(|| format!("change {name}"));
+        }
+        if let Some(unit) = store.state(&found)?.and_then(|state| state.unit) {
+            // What systemd knows of a limit it writes again whenever it likes.
+            let properties = runtime::systemd::properties_of(
+                &compose::resources(&found.record.definition),
+                facts.cgroups.legacy.is_empty(),
+            );
+            let told = runtime::systemd::set_properties(&crate::driver::bus(), &unit, &properties);
+            told.map_err(|error| Error::new(Kind::Own, format!("tell systemd of {unit}: {error}")))?;
         }
         if change.restart.is_some() {
             let policy = found.record.definition.restart.to_string();

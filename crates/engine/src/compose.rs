@@ -91,7 +91,10 @@ pub(crate) fn compose(store: &Store, found: &Found, directory: &Path, run: &Path
         mounts: mounts(store, record, run)?,
         annotations: definition.annotations.clone(),
         hooks: oci::Hooks::default(),
-        linux: linux(record, namespaces, &capabilities)?,
+        linux: oci::Linux {
+            cgroups_path: crate::driver::group_path(&store.place, found)?,
+            ..linux(record, namespaces, &capabilities)?
+        },
     };
     Ok(Composed { spec, trees, user })
 }
@@ -453,7 +456,7 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
         gid_mappings: map,
         sysctl: sysctls(definition, record.ids.is_some()),
         resources: oci::Resources { devices: device_rules(definition)?, ..resources(definition) },
-        cgroups_path: record.cgroup(),
+        cgroups_path: String::new(),
         namespaces,
         devices: devices(definition)?,
         seccomp: seccomp(definition, rights)?,
@@ -515,10 +518,12 @@ fn sysctls(definition: &Definition, mapped: bool) -> BTreeMap<String, String> {
     list
 }
 
-/// The limits of the control group: the process limit is there in any case.
+/// The limits of the control group: the process limit is there in any case, but inside a container whose own host has left it
+/// nothing to limit with; what limits that container limits this one, too.
 pub(crate) fn resources(definition: &Definition) -> oci::Resources {
     let limits = &definition.limits;
-    let pids = limits.pids.unwrap_or(if definition.system.is_some() { system::PIDS } else { PIDS });
+    let default = if definition.system.is_some() { system::PIDS } else { PIDS };
+    let pids = limits.pids.or_else(|| can_limit_processes().then_some(default));
     let number = |value: u64| i64::try_from(value).unwrap_or(-1);
     // Without a limit for both there is as much swap as memory, as docker has it.
     let swap = limits.memory_swap.or_else(|| limits.memory.filter(|memory| *memory != u64::MAX)?.checked_mul(2));
@@ -532,10 +537,14 @@ pub(crate) fn resources(definition: &Definition) -> oci::Resources {
             cpus: limits.cpuset_cpus.clone(),
             ..oci::Cpu::default()
         },
-        pids: oci::Pids { limit: Some(number(pids)) },
+        pids: oci::Pids { limit: pids.map(number) },
         block_io: oci::BlockIo { weight: limits.blkio_weight, ..oci::BlockIo::default() },
         ..oci::Resources::default()
     }
+}
+
+fn can_limit_processes() -> bool {
+    kernel::namespace::is_initial_user() || kernel::cgroup::Layout::detect().is_ok_and(|layout| layout.has("pids"))
 }
 
 fn devices(definition: &Definition) -> Result<Vec<oci::Device>> {

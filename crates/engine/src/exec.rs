@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use kernel::cgroup::{Group, Layout};
+use kernel::cgroup::Group;
 use kernel::event::{self, Interest, Read};
 use kernel::process::{self, Forked};
 use kernel::pty::{self, RawMode};
@@ -45,7 +45,7 @@ fn task(store: &Store, container: &str, wanted: &Exec) -> Result<(Task, Found)> 
     if kernel::procfs::start_time(pid).ok() != state.and_then(|state| state.start_time) {
         return Err(not_running(&name));
     }
-    let group = Group::new(Layout::detect()?, &found.record.cgroup());
+    let group = store.group(&found)?;
     if group.is_frozen() {
         let error = Error::new(Kind::Conflict, format!("container {name} is paused"));
         return Err(error.hint(format!("cella resume {name}")));

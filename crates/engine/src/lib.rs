@@ -6,6 +6,7 @@ mod change;
 mod compose;
 mod create;
 mod doctor;
+mod driver;
 mod error;
 mod events;
 mod exec;

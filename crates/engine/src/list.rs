@@ -46,7 +46,7 @@ fn look(store: &Store, found: &Found, layout: &Layout) -> Result<Option<Seen>> {
     if !directory.exists() {
         return Ok(None);
     }
-    let group = Group::new(layout.clone(), &found.record.cgroup());
+    let group = Group::new(layout.clone(), &store.group_name(found));
     let last = match &state {
         Some(state) => state.last.clone(),
         // Its keeper may be about to write it down.
@@ -119,7 +119,7 @@ pub(crate) fn inspect(store: &Store, container: &str) -> Result<Inspection> {
         keeper: state.as_ref().map(|state| state.keeper),
         log: directory.join("log").display().to_string(),
         directory: directory.display().to_string(),
-        cgroup: found.record.cgroup(),
+        cgroup: store.group_name(&found),
         namespaces: summary.pid.map(namespaces).unwrap_or_default(),
         networks,
         image_digest: found.record.digest,

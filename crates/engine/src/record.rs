@@ -62,11 +62,6 @@ fn one_range() -> u32 {
 impl Record {
     pub(crate) const VERSION: u32 = 1;
 
-    /// The name of its control group in every hierarchy.
-    pub(crate) fn cgroup(&self) -> String {
-        cgroup_of(&self.id)
-    }
-
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let record: Self = read(&directory.join(DEFINITION))?
             .ok_or_else(|| Error::new(Kind::NotFound, format!("{} has no {DEFINITION}", directory.display())))?;
@@ -82,7 +77,7 @@ impl Record {
     }
 }
 
-/// The name of the control group of the container with this id.
+/// The name of the control group of the container with this id, where we make it ourselves.
 pub(crate) fn cgroup_of(id: &str) -> String {
     format!("cella-{id}")
 }

@@ -92,7 +92,7 @@ pub(crate) fn preview(store: &Store, container: &str, removal: Removal) -> Resul
     if let Some(state) = store.state(&found)? {
         refuse_running(&found, removal)?;
         list.push(format!("kill process {}", state.pid.unwrap_or(state.keeper)));
-        list.push(format!("control group {}", found.record.cgroup()));
+        list.push(format!("control group {}", store.group_name(&found)));
         list.push(store.run_directory(&found.record.id).display().to_string());
     }
     refuse_used(store, &found)?;

@@ -13,6 +13,7 @@ use spec::definition::{Definition, Network, Share};
 use spec::system::System;
 
 use crate::compose::{self, Composed};
+use crate::driver;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::record;
 use crate::request::Attach;
@@ -85,6 +86,7 @@ pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts
         init: definition.init,
         // Its networks are attached while it makes its mounts; without one the keeper still hears where they would be.
         limits_later: crate::network::is_own(definition),
+        group_later: driver::by_systemd(definition)?,
         ..plan::Request::default()
     };
     plan::compile(&composed.spec, request, facts).map_err(of_plan)
@@ -107,7 +109,9 @@ fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
     let networks = crate::network::prepare(store, found)?;
     let prepared = Prepared::make(store, found, &run, &networks.attachments);
     let prepared = prepared.inspect_err(|_| drop(kernel::file::remove_any(&run)))?;
-    let group = Group::new(facts.cgroups, &found.record.cgroup());
+    let resources = compose::resources(definition);
+    let unit = driver::unit(&store.place, found, &resources, &facts.cgroups)?;
+    let group = Group::new(facts.cgroups, &plan.cgroup.name);
     let (ours, theirs) = kernel::socket::pair()?;
     let connection = Connection::new(ours);
     if attach != Attach::None {
@@ -115,7 +119,7 @@ fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
     }
     let signals = session::signals(attach)?;
     let wire = crate::network::Wiring::of(store, found, networks);
-    let keeper = Keeper { wire, ..keeper(store, found, plan, group, prepared, theirs)? };
+    let keeper = Keeper { wire, unit, ..keeper(store, found, plan, group, prepared, theirs)? };
     let child = match process::clone(0, None)? {
         Forked::Child => {
             drop((connection, signals));
@@ -179,6 +183,7 @@ fn keeper(
         events: store.events(),
         first,
         wire: None,
+        unit: None,
         finish: finish(store.clone(), found.clone()),
     })
 }

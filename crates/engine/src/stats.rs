@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a container uses, and its processes.
 
-use kernel::cgroup::{Group, Layout};
+use kernel::cgroup::Group;
 use runtime::State;
 
 use crate::error::Result;
@@ -17,7 +17,7 @@ const TICK_MS: u64 = 10;
 fn running(store: &Store, container: &str) -> Result<(Found, State, Group)> {
     let found = store.find(container)?;
     let state = store.state(&found)?.filter(|state| state.pid.is_some()).ok_or_else(|| not_running(&found.name))?;
-    let group = Group::new(Layout::detect()?, &found.record.cgroup());
+    let group = store.group(&found)?;
     Ok((found, state, group))
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ends a container or holds it: stop, restart, kill, freeze, wait.
 
-use kernel::cgroup::{Group, Layout};
 use runtime::{Answer, Connection, Order, Request};
 use spec::signal::Signal;
 
@@ -145,7 +144,7 @@ pub(crate) fn freeze(store: &Store, container: &str, frozen: bool) -> Result<()>
     if store.state(&found)?.and_then(|state| state.pid).is_none() {
         return Err(not_running(name));
     }
-    let group = Group::new(Layout::detect()?, &found.record.cgroup());
+    let group = store.group(&found)?;
     match (group.is_frozen(), frozen) {
         (true, true) => return Err(Error::new(Kind::Conflict, format!("container {name} is paused already"))),
         (false, false) => return Err(Error::new(Kind::Conflict, format!("container {name} is not paused"))),

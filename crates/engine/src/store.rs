@@ -13,6 +13,7 @@ use kernel::lock::Lock;
 use runtime::{EventLog, Exited, Phase, State};
 use spec::Name;
 
+use crate::driver;
 use crate::error::{Error, Kind, Result};
 use crate::ids::Ranges;
 use crate::record::{self, Record};
@@ -168,6 +169,17 @@ impl Store {
         }
     }
 
+    /// The name of its control group: that of its run, when it runs or has left something.
+    pub(crate) fn group_name(&self, found: &Found) -> String {
+        let state = State::read(&self.run_directory(&found.record.id)).unwrap_or(None);
+        state.map_or_else(|| record::cgroup_of(&found.record.id), |state| state.cgroup)
+    }
+
+    /// Its control group.
+    pub(crate) fn group(&self, found: &Found) -> Result<Group> {
+        Ok(Group::new(Layout::detect()?, &self.group_name(found)))
+    }
+
     /// Clears away what a dead keeper has left; the caller holds the container's lock.
     pub(crate) fn mend(&self, found: &Found, _lock: &Lock) -> Result<()> {
         let run = self.run_directory(&found.record.id);
@@ -175,9 +187,10 @@ impl Store {
             return Ok(());
         }
         let state = State::read(&run).unwrap_or(None);
-        let group = Group::new(Layout::detect()?, &found.record.cgroup());
+        let group = self.group(found)?;
         group.kill()?;
         group.remove()?;
+        stop_unit(state.as_ref())?;
         self.unwire(&found.record.id)?;
         let directory = self.directory(&found.name);
         let exited = Exited {
@@ -344,9 +357,12 @@ impl Store {
             if !is_id || known.contains(&id) || runtime::is_kept(&run)? {
                 continue;
             }
-            let group = Group::new(Layout::detect()?, &record::cgroup_of(&id));
+            let state = State::read(&run).unwrap_or(None);
+            let name = state.as_ref().map_or_else(|| record::cgroup_of(&id), |state| state.cgroup.clone());
+            let group = Group::new(Layout::detect()?, &name);
             group.kill()?;
             group.remove()?;
+            stop_unit(state.as_ref())?;
             self.unwire(&id)?;
             self.networks().release(&id, None)?;
             self.ranges.release_all_of(&id)?;
@@ -355,6 +371,15 @@ impl Store {
         }
         Ok(swept)
     }
+}
+
+/// Has systemd forget the unit of a dead keeper's container. Where there is no systemd any more, there is no unit.
+fn stop_unit(state: Option<&State>) -> Result<()> {
+    let Some(unit) = state.and_then(|state| state.unit.as_ref()).filter(|_| driver::has_systemd()) else {
+        return Ok(());
+    };
+    let stopped = runtime::systemd::stop(&driver::bus(), unit);
+    stopped.map_err(|error| Error::new(Kind::Own, format!("stop {unit}: {error}")).hint("systemctl status cella.slice"))
 }
 
 /// The path as the kernel tells it: without links in the way to it.

@@ -72,9 +72,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Is there a moment at which the launcher is waited for?
-    pub(crate) fn pauses(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Pause))
+    /// Is there a moment at which the launcher is waited for, besides that at which it makes the group of a container of ours?
+    pub(crate) fn pauses(&self, request: &Request<'_>) -> bool {
+        let own = usize::from(request.group_later && request.bundle.is_none());
+        self.steps.iter().filter(|step| matches!(step, Step::Pause)).count() > own
     }
 
     pub(crate) fn source(&mut self, source: Source) -> usize {

@@ -39,7 +39,7 @@ pub(crate) fn steps(
     {
         builder.push(Step::Landlock { handled, dev });
     }
-    if request.limits_later && !builder.pauses() {
+    if request.limits_later && !builder.pauses(request) {
         builder.push(Step::Limited);
     }
     // Before the filter, which may not know the call.

@@ -402,6 +402,9 @@ impl Watch<'_> {
     /// Hears the child until it runs its program or is parked.
     fn listen(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
         let limited = self.plan.steps.iter().any(|step| matches!(step, Step::Limited));
+        if limited && self.plan.cgroup.later {
+            self.hear_pause(child)?;
+        }
         let made = match program::makes_network(self.plan) {
             true => Some(self.give_network(limited && self.company.is_some())?),
             false => None,
@@ -432,6 +435,21 @@ impl Watch<'_> {
                 Some(b'L') => self.pass_listener(child, message)?,
                 Some(b'E') => return Err(parse_report(message, &self.plan.steps)),
                 Some(_) => return Err(Error::new("the child said something unknown", Errno::PROTO).into()),
+            }
+        }
+    }
+
+    /// Hears the child until it waits for its group, and makes that.
+    fn hear_pause(&mut self, child: &process::Child) -> std::result::Result<(), Failure> {
+        let mut buffer = [0; 512];
+        loop {
+            let (length, _) = kernel::socket::receive(&self.channel, &mut buffer)?;
+            let message = buffer.get(..length).unwrap_or_default();
+            match message.first() {
+                Some(b'S') => return self.pause(child.pid),
+                Some(b'W') => self.warn(message),
+                Some(b'E') => return Err(parse_report(message, &self.plan.steps)),
+                _ => return Err(Error::new("the child ended before it had a group", Errno::PROTO).into()),
             }
         }
     }

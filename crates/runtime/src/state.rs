@@ -43,6 +43,9 @@ pub struct State {
     pub phase: Phase,
     /// The control group's name.
     pub cgroup: String,
+    /// The unit of the host's systemd that the group belongs to, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// The keeper's process id.
     pub keeper: i32,
     /// The first process, when it runs.

@@ -206,13 +206,16 @@ impl Group {
         Ok(())
     }
 
-    /// Guards devices by a program on the version 2 group, where version 1 has no device controller.
+    /// Guards devices by a program on the version 2 group, where version 1 has no device controller. In a user namespace the
+    /// kernel takes no such program, and makes no device either: the guard of who made it holds.
     ///
     /// # Errors
     /// bpf(2)'s.
     pub fn guard_devices(&self, rules: &[DeviceRule]) -> Result<()> {
         match self.entry()? {
-            Some(entry) if self.layout.legacy_path("devices").is_none() => crate::bpf::guard_devices(&entry, rules),
+            Some(entry) if self.layout.legacy_path("devices").is_none() && crate::namespace::is_initial_user() => {
+                crate::bpf::guard_devices(&entry, rules)
+            }
             _ => Ok(()),
         }
     }

@@ -16,6 +16,7 @@
 mod clients;
 mod streams;
 mod system;
+mod unit;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -33,6 +34,8 @@ use crate::launch::{self, Failure, FailureKind};
 use crate::log::LogWriter;
 use crate::protocol::{Answer, Request};
 use crate::state::{self, Exited, Phase, State};
+
+pub use unit::Unit;
 
 use clients::{Client, Clients};
 use streams::Streams;
@@ -107,6 +110,8 @@ pub struct Keeper {
     pub stop_signal: i32,
     /// Milliseconds until it is killed then.
     pub stop_timeout_ms: u64,
+    /// The unit of the host's systemd that the group is, unless we make it ourselves.
+    pub unit: Option<Unit>,
     /// For a whole system the id that its root has outside: its control group is its own to divide.
     pub system: Option<u32>,
     /// Its init is asked to end everything in its own way, not by the signal.
@@ -121,13 +126,18 @@ pub struct Keeper {
     pub finish: Finish,
 }
 
-/// Takes part in the launch for the networks' sake.
-struct Wiring<'a> {
-    wire: &'a mut dyn Wire,
+/// Takes part in the launch: for the networks' sake, and where systemd makes the group.
+struct Company<'a> {
+    wire: Option<&'a mut dyn Wire>,
+    unit: Option<&'a unit::Unit>,
+    /// The group, to be filled when it is there.
+    group: &'a Group,
+    plan: &'a Plan,
+    system: Option<u32>,
     warnings: Vec<String>,
 }
 
-impl launch::Company for Wiring<'_> {
+impl launch::Company for Company<'_> {
     fn created(&mut self, _pid: i32) -> std::result::Result<(), Failure> {
         Ok(())
     }
@@ -137,7 +147,9 @@ impl launch::Company for Wiring<'_> {
     }
 
     fn network(&mut self, namespace: OwnedFd) -> std::result::Result<(), Failure> {
-        self.warnings.extend(self.wire.wire(namespace)?);
+        if let Some(wire) = &mut self.wire {
+            self.warnings.extend(wire.wire(namespace)?);
+        }
         Ok(())
     }
 
@@ -150,8 +162,12 @@ impl launch::Company for Wiring<'_> {
         Ok(())
     }
 
-    fn make_group(&mut self, _pid: i32) -> std::result::Result<(), Failure> {
-        Ok(())
+    fn make_group(&mut self, pid: i32) -> std::result::Result<(), Failure> {
+        if let Some(unit) = self.unit {
+            unit.start(pid)?;
+        }
+        self.group.adopt(pid)?;
+        Ok(fill_group(self.group, self.plan, self.system)?)
     }
 }
 
@@ -228,6 +244,7 @@ impl Loop {
             boot: keeper.boot.clone(),
             phase: Phase::Starting,
             cgroup: keeper.plan.cgroup.name.clone(),
+            unit: keeper.unit.as_ref().map(|unit| unit.scope.unit.clone()),
             keeper: process::id(),
             pid: None,
             start_time: None,
@@ -271,25 +288,29 @@ impl Loop {
     }
 
     fn make_group(&self) -> Result<()> {
+        if self.keeper.unit.is_some() {
+            // Who makes it wants a process to put into it.
+            return Ok(());
+        }
         self.keeper.group.create()?;
-        let settings: Vec<_> = self.keeper.plan.cgroup.settings.iter().map(|one| one.0.clone()).collect();
-        self.keeper.group.apply(&settings)?;
-        let rules: Vec<_> = self.keeper.plan.cgroup.devices.iter().map(|rule| rule.0).collect();
-        self.keeper.group.guard_devices(&rules)?;
-        self.keeper.system.map_or(Ok(()), |root| self.keeper.group.delegate(root, root))
+        fill_group(&self.keeper.group, &self.keeper.plan, self.keeper.system)
     }
 
     /// Launches the program and says so.
     fn start(&mut self) -> std::result::Result<(), Failure> {
         let plan = &self.keeper.plan;
         let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
-        let mut wiring = self.keeper.wire.as_deref_mut().map(|wire| Wiring { wire, warnings: Vec::new() });
+        let (group, unit, system) = (&self.keeper.group, self.keeper.unit.as_ref(), self.keeper.system);
+        let wire = self.keeper.wire.as_deref_mut().map(|wire| wire as &mut dyn Wire);
+        let mut company = Company { wire, unit, group, plan, system, warnings: Vec::new() };
         let mut launched = {
-            let company = wiring.as_mut().map(|wiring| wiring as &mut dyn launch::Company);
+            let alone = company.wire.is_none() && company.unit.is_none();
+            let entered = company.unit.is_none().then_some(group);
+            let company = if alone { None } else { Some(&mut company as &mut dyn launch::Company) };
             let orders = launch::Orders { streams: theirs, dies_with_us: true, company, ..launch::Orders::default() };
-            launch::launch(plan, Some(&self.keeper.group), orders)?
+            launch::launch(plan, entered, orders)?
         };
-        launched.warnings.extend(wiring.map(|wiring| wiring.warnings).unwrap_or_default());
+        launched.warnings.extend(company.warnings);
         self.streams = streams;
         if let Some(master) = launched.terminal {
             self.streams.take_terminal(master, self.keeper.system.is_some())?;
@@ -585,6 +606,10 @@ impl Loop {
         self.state.write(&self.keeper.run).ok();
         self.keeper.group.kill().ok();
         let removed = self.keeper.group.remove();
+        if let Some(unit) = &self.keeper.unit {
+            // It goes with its last process; this forgets how it ended.
+            unit.stop().ok();
+        }
         if let Some(wire) = &mut self.keeper.wire {
             for reason in wire.unwire() {
                 self.clients.tell_first(&Answer::Warning(reason));
@@ -620,6 +645,15 @@ impl Loop {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         self.keeper.events.append(event, &self.keeper.id, &name, attributes).ok();
     }
+}
+
+/// Limits a group, guards its devices, and gives the one of a whole system to its root.
+fn fill_group(group: &Group, plan: &Plan, system: Option<u32>) -> Result<()> {
+    let settings: Vec<_> = plan.cgroup.settings.iter().map(|one| one.0.clone()).collect();
+    group.apply(&settings)?;
+    let rules: Vec<_> = plan.cgroup.devices.iter().map(|rule| rule.0).collect();
+    group.guard_devices(&rules)?;
+    system.map_or(Ok(()), |root| group.delegate(root, root))
 }
 
 /// What comes after an end.

@@ -118,12 +118,15 @@ impl Loop {
         }
     }
 
-    /// The groups that its init made below its own are in the way of the next one.
+    /// The groups that its init made below its own are in the way of the next one; so is a unit that is going.
     pub(super) fn renew_group(&self) -> Result<()> {
-        if self.keeper.system.is_none() {
+        if self.keeper.system.is_none() && self.keeper.unit.is_none() {
             return Ok(());
         }
         self.keeper.group.remove()?;
+        if let Some(unit) = &self.keeper.unit {
+            unit.stop()?;
+        }
         self.make_group()
     }
 }

@@ -70,6 +70,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// There is a unit of this name.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.is("UnitExists")
+    }
+
     fn is(&self, wanted: &str) -> bool {
         let Self::Method { name, .. } = self else { return false };
         name.strip_prefix(SYSTEMD).and_then(|rest| rest.strip_prefix('.')) == Some(wanted)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The unit of the host's systemd that a container's control group is.
+
+use kernel::{Errno, Error, Result};
+
+use crate::systemd::{self, Bus, Scope};
+
+/// Milliseconds that systemd has to make it.
+const PATIENCE_MS: u64 = 20_000;
+
+/// How often one of the same name, which is going, is waited for; milliseconds between.
+const ATTEMPTS: usize = 50;
+const PAUSE_MS: u64 = 40;
+
+/// A unit, and whom to ask for it.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// What it is asked to have.
+    pub scope: Scope,
+    /// Who answers.
+    pub bus: Bus,
+}
+
+impl Unit {
+    /// Has systemd put the process, which waits, into the unit.
+    pub(super) fn start(&self, pid: i32) -> Result<()> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match systemd::start(&self.bus, &self.scope, pid.cast_unsigned()) {
+                Ok(started) => {
+                    return started.wait(PATIENCE_MS).map(drop).map_err(|error| {
+                        // A part of it may be there.
+                        systemd::stop(&self.bus, &self.scope.unit).ok();
+                        failed(&error)
+                    });
+                }
+                Err(error) if error.is_taken() => last = Some(error),
+                Err(error) => return Err(failed(&error)),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(PAUSE_MS));
+        }
+        Err(last.map_or_else(|| Error::new("systemd", Errno::EXIST), |error| failed(&error)))
+    }
+
+    /// Ends it, if it is still there.
+    pub(super) fn stop(&self) -> Result<()> {
+        systemd::stop(&self.bus, &self.scope.unit).map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &systemd::Error) -> Error {
+    Error::new(format!("ask systemd: {error}"), Errno::IO)
+}
