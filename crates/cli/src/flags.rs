@@ -128,14 +128,22 @@ fn program() -> [Arg; 3] {
 
 /// What only a whole system has, and what is said about the host's own start and groups.
 fn systems() -> Vec<Arg> {
-    vec![
+    let mut all = vec![
         switch("nesting", "It runs containers itself: 1,048,576 ids in place of 65,536"),
         list("set-credential", "NAME:VALUE", "What its services are told in confidence"),
         list("load-credential", "NAME:PATH", "The same, from a file of the host at each start"),
+        value("cgroup-driver", "DRIVER", "auto, systemd (a scope of the host's) or direct"),
+    ];
+    all.extend(autostart());
+    all
+}
+
+/// Whether it is started with the host, also of `set`.
+pub(crate) fn autostart() -> [Arg; 3] {
+    [
         switch("autostart", "Start it with the host"),
         value("order", "NUMBER", "Lower numbers start first and stop last (default 0)").requires("autostart"),
         value("delay", "SECONDS", "Until the next one is started").requires("autostart"),
-        value("cgroup-driver", "DRIVER", "auto, systemd (a scope of the host's) or direct"),
     ]
 }
 

@@ -46,6 +46,9 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
         }
         found.record.definition.restart = restart;
     }
+    if let Some(autostart) = change.autostart {
+        found.record.definition.autostart = autostart;
+    }
     if change.bandwidth.is_some() {
         let changed = networks::limit_whole(store, &mut found, &change.bandwidth, running);
         changed.doing(|| format!("change {name}"))?;

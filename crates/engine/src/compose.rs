@@ -558,7 +558,7 @@ fn devices(definition: &Definition) -> Result<Vec<oci::Device>> {
     Ok(list)
 }
 
-fn number_of(path: &str) -> Result<(bool, u32, u32)> {
+pub(crate) fn number_of(path: &str) -> Result<(bool, u32, u32)> {
     kernel::root::device_number(Path::new(path)).map_err(|error| {
         Error::new(Kind::Invalid, format!("device {path}: {error}")).hint("name a device node of this host below /dev")
     })
@@ -582,7 +582,7 @@ fn all_devices(definition: &Definition) -> Result<Vec<spec::definition::Device>>
 }
 
 /// Nothing is allowed but the default nodes, terminals, and what was asked for.
-fn device_rules(definition: &Definition) -> Result<Vec<oci::DeviceRule>> {
+pub(crate) fn device_rules(definition: &Definition) -> Result<Vec<oci::DeviceRule>> {
     let rule = |kind: &str, major: i64, minor: Option<i64>, access: &str| oci::DeviceRule {
         allow: true,
         kind: Some(kind.to_owned()),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kernel::cgroup::Layout;
 use runtime::Unit;
-use runtime::systemd::{self, Bus, Manager, Scope};
+use runtime::systemd::{self, Bus, Manager, Property, Scope, Value};
 use spec::definition::Definition;
 use spec::oci;
 use spec::system::CgroupDriver;
@@ -77,11 +77,15 @@ pub(crate) fn unit(place: &Place, found: &Found, resources: &oci::Resources, lay
     if !by_systemd(&found.record.definition)? {
         return Ok(None);
     }
+    let mut properties = systemd::properties_of(resources, layout.legacy.is_empty());
+    // Whoever stops the unit kills it after the same time as whoever stops the container.
+    let patience_us = crate::start::stop_timeout(&found.record.definition).saturating_mul(1000);
+    properties.push(Property { name: "TimeoutStopUSec".to_owned(), value: Value::U64(patience_us) });
     let scope = Scope {
         slice: SLICE.to_owned(),
         unit: unit_name(place, found),
         description: description(&found.record, found.name.as_str()),
-        properties: systemd::properties_of(resources, layout.legacy.is_empty()),
+        properties,
     };
     Ok(Some(Unit { scope, bus: bus() }))
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The manager: all containers of this host, their durable state, and what can be done with them.
 
+mod autostart;
 mod boot;
 mod change;
 mod compose;
 mod create;
+mod devices;
 mod doctor;
 mod driver;
 mod error;
@@ -36,6 +38,7 @@ use spec::signal::Signal;
 use spec::{Definition, Name};
 
 pub use ::network::Request as NetworkRequest;
+pub use autostart::AutostartRow;
 pub use boot::SystemView;
 pub use create::Created;
 pub use error::{Doing, Error, Kind, Result};
@@ -166,6 +169,54 @@ impl Engine {
     /// When it runs and force was not asked for, or others use its namespaces' ids.
     pub fn remove(&self, container: &str, removal: Removal) -> Result<()> {
         remove::remove(&self.store, container, removal)
+    }
+
+    /// What is started with the host, in that order.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn autostart(&self) -> Result<Vec<AutostartRow>> {
+        autostart::list(&self.store)
+    }
+
+    /// Starts all of these; `told` hears how each went.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn start_with_host(&self, told: &mut dyn FnMut(&Name, Result<()>)) -> Result<()> {
+        autostart::start_all(&self.store, told)
+    }
+
+    /// Stops everything that runs, in the opposite order; `told` hears how each went.
+    ///
+    /// # Errors
+    /// When the store can not be read.
+    pub fn stop_with_host(&self, told: &mut dyn FnMut(&Name, Result<()>)) -> Result<()> {
+        autostart::stop_all(&self.store, told)
+    }
+
+    /// The devices of the host that a container has.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn devices(&self, container: &str) -> Result<Vec<spec::definition::Device>> {
+        devices::list(&self.store, container)
+    }
+
+    /// Gives it devices of the host, at once when it runs.
+    ///
+    /// # Errors
+    /// A device that is none, or a place that is taken.
+    pub fn add_devices(&self, container: &str, list: &[spec::definition::Device]) -> Result<()> {
+        devices::add(&self.store, container, list)
+    }
+
+    /// Takes devices back, by their places inside, at once when it runs.
+    ///
+    /// # Errors
+    /// A device that it has not.
+    pub fn remove_devices(&self, container: &str, targets: &[String]) -> Result<()> {
+        devices::remove(&self.store, container, targets)
     }
 
     /// What `remove` would remove.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use spec::definition::{Limits, Restart};
 use spec::signal::Signal;
+use spec::system::Autostart;
 
 /// Where the store and the runtime state are.
 #[derive(Debug, Clone)]
@@ -106,6 +107,8 @@ pub struct Change {
     pub bandwidth: spec::network::Limits,
     /// Bytes in a month; `u64::MAX` is no limit.
     pub net_quota: Option<u64>,
+    /// Started with the host, or not any more.
+    pub autostart: Option<Option<Autostart>>,
 }
 
 /// How to stop.

@@ -8,7 +8,7 @@ use kernel::cgroup::{Group, Layout};
 use kernel::lock::Lock;
 use kernel::process::{self, Forked};
 use plan::{Facts, Plan};
-use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Request};
+use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Replan, Request};
 use spec::definition::{Definition, Network, Share};
 use spec::system::System;
 
@@ -184,7 +184,18 @@ fn keeper(
         first,
         wire: None,
         unit: None,
+        replan: replan(store.clone(), found.clone()),
         finish: finish(store.clone(), found.clone()),
+    })
+}
+
+/// Plans a further start of a container, as it is defined then.
+fn replan(store: Store, found: Found) -> Replan {
+    Box::new(move || {
+        let found = store.find_again(&found).ok()?;
+        let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
+        let composed = compose::compose(&store, &found, &directory, &run).ok()?;
+        compile(composed, &found.record.definition, &facts().ok()?).ok()
     })
 }
 

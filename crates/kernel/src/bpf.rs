@@ -160,8 +160,33 @@ struct AttachAttributes {
     flags: u32,
 }
 
+/// The part of `union bpf_attr` for a question about what is attached.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttributes {
+    target: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    rest: u32,
+}
+
+/// The part of `union bpf_attr` that names a program.
+#[repr(C)]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next: u32,
+    flags: u32,
+}
+
 const PROG_LOAD: libc::c_long = 5;
 const PROG_ATTACH: libc::c_long = 8;
+const PROG_DETACH: libc::c_long = 9;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const PROG_QUERY: libc::c_long = 16;
 const TYPE_SCHED_CLS: u32 = 3;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
@@ -241,22 +266,69 @@ pub(crate) fn guard_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()
         kind: ATTACH_CGROUP_DEVICE,
         flags: ALLOW_MULTI,
     };
-    // SAFETY: the structure lives through the call; its size is passed.
+    call(PROG_ATTACH, &attributes, || "bpf(BPF_PROG_ATTACH, cgroup_device)").map(drop)
+}
+
+/// Puts the program for `rules` in the place of those that guard the group now; at no moment is it without one.
+///
+/// # Errors
+/// bpf(2)'s.
+pub(crate) fn replace_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<()> {
+    let old = attached(&group)?;
+    guard_devices(&group, rules)?;
+    for id in old {
+        let program = call(PROG_GET_FD_BY_ID, &ById { id, ..ById::default() }, || "bpf(BPF_PROG_GET_FD_BY_ID)")?;
+        // SAFETY: the kernel has just made it for us.
+        let program = unsafe { OwnedFd::from_raw_fd(i32::try_from(program).unwrap_or(-1)) };
+        let attributes = AttachAttributes {
+            target: group.as_fd().as_raw_fd().cast_unsigned(),
+            program: program.as_raw_fd().cast_unsigned(),
+            kind: ATTACH_CGROUP_DEVICE,
+            flags: 0,
+        };
+        call(PROG_DETACH, &attributes, || "bpf(BPF_PROG_DETACH, cgroup_device)")?;
+    }
+    Ok(())
+}
+
+/// The programs that guard this very group.
+fn attached(group: impl AsFd) -> Result<Vec<u32>> {
+    let mut ids = [0_u32; 64];
+    let mut query = QueryAttributes {
+        target: group.as_fd().as_raw_fd().cast_unsigned(),
+        kind: ATTACH_CGROUP_DEVICE,
+        ids: ids.as_mut_ptr() as u64,
+        count: 64,
+        ..QueryAttributes::default()
+    };
+    // SAFETY: the structure and the list, whose length it tells, live through the call.
     unsafe {
         raw(
             libc::SYS_bpf,
             [
-                PROG_ATTACH,
-                std::ptr::from_ref(&attributes) as libc::c_long,
-                size_of::<AttachAttributes>() as libc::c_long,
+                PROG_QUERY,
+                std::ptr::from_mut(&mut query) as libc::c_long,
+                size_of::<QueryAttributes>() as libc::c_long,
                 0,
                 0,
                 0,
             ],
-            || "bpf(BPF_PROG_ATTACH, cgroup_device)",
+            || "bpf(BPF_PROG_QUERY, cgroup_device)",
         )?;
     }
-    Ok(())
+    Ok(ids.iter().copied().take(query.count as usize).collect())
+}
+
+/// A call whose structure holds numbers and descriptors only.
+fn call<T, S: Into<String>>(command: libc::c_long, attributes: &T, what: impl FnOnce() -> S) -> Result<libc::c_long> {
+    // SAFETY: the structure lives through the call; its size is passed.
+    unsafe {
+        raw(
+            libc::SYS_bpf,
+            [command, std::ptr::from_ref(attributes) as libc::c_long, size_of::<T>() as libc::c_long, 0, 0, 0],
+            what,
+        )
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod seccomp;
 mod step;
 
 pub use compile::{Request, compile, mounts, settings};
+pub use limits::rules_of;
 pub use mount::{MountOptions, parse_options};
 pub use process::{capability_set, filter, joining, limit_number};
 pub use schedule::list as numbers;

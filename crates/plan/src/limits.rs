@@ -134,6 +134,14 @@ fn block(limits: &mut Limits, block: &oci::BlockIo) -> Result<(), Error> {
     Ok(())
 }
 
+/// The rules for devices of these resources.
+///
+/// # Errors
+/// What is not valid.
+pub fn rules_of(resources: &oci::Resources) -> Result<Vec<DeviceRule>, Error> {
+    device_rules(&resources.devices)
+}
+
 pub(crate) fn device_rules(rules: &[oci::DeviceRule]) -> Result<Vec<DeviceRule>, Error> {
     let number = |value: Option<i64>| match value {
         None | Some(-1) => Ok(None),

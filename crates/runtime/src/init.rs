@@ -57,7 +57,7 @@ impl Init {
         match path.rsplit('/').next().unwrap_or_default().trim_end_matches(" (deleted)") {
             "systemd" => Self::Systemd,
             "busybox" => Self::Busybox,
-            "init" if control(pid).is_ok() => Self::SystemV,
+            "init" => Self::SystemV,
             _ => Self::Other,
         }
     }
@@ -85,7 +85,11 @@ impl Init {
 /// When it can not be told; `ESRCH` when it has ended.
 pub(crate) fn tell(child: &Child, order: Order) -> Result<()> {
     match Init::of(child.pid) {
-        Init::SystemV => kernel::event::write_all(&control(child.pid)?, &request(order)),
+        // One that does not listen yet, or is another of the same name, has the signals that most have.
+        Init::SystemV => match control(child.pid) {
+            Ok(control) => kernel::event::write_all(&control, &request(order)),
+            Err(_) => process::signal(&child.pidfd, Init::Other.signal(order)),
+        },
         init => process::signal(&child.pidfd, init.signal(order)),
     }
 }

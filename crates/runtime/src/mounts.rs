@@ -66,6 +66,10 @@ fn begin<'fd>(channel: &'fd OwnedFd, init: &'fd OwnedFd, pid: i32) -> Result<Wri
     to.push(code::PRCTL, &[option::DUMPABLE, 0]);
     let init = to.slot(init.as_fd());
     to.push(code::JOIN, &[init, NamespaceKind::Mount.flag() | users]);
+    if !same {
+        // Root in there: who has no id in a user namespace makes no files in it.
+        to.push_with(code::IDENTITY, 0, &[0, 0, 0, 0]);
+    }
     to.push(code::ROOT, &[NONE, 0]);
     Ok(to)
 }

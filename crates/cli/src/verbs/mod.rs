@@ -2,10 +2,12 @@
 //! The verbs, one file each; the file's name is the word that is typed.
 
 mod attach;
+mod autostart;
 mod boot_log;
 mod completion;
 mod console;
 mod create;
+mod device;
 mod doctor;
 mod events;
 mod exec;
@@ -92,6 +94,8 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("set", &["update"], set::command, set::run),
     verb("network", &["net"], network::command, network::run),
     verb("port", &[], port::command, port::run),
+    verb("device", &[], device::command, device::run),
+    verb("autostart", &[], autostart::command, autostart::run),
     verb("top", &[], top::command, top::run),
     verb("stats", &[], stats::command, stats::run),
     verb("events", &[], events::command, events::run),

@@ -220,6 +220,27 @@ impl Group {
         }
     }
 
+    /// Makes `after` the rules for devices of a group that is in use and had `before`. Nothing that both allow is refused
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// bpf(2)'s, or write(2)'s.
+    pub fn change_devices(&self, before: &[DeviceRule], after: &[DeviceRule]) -> Result<()> {
+        let Some(directory) = self.legacy("devices") else {
+            return match self.entry()? {
+                Some(entry) if crate::namespace::is_initial_user() => crate::bpf::replace_devices(&entry, after),
+                _ => Ok(()),
+            };
+        };
+        for rule in after.iter().filter(|rule| rule.allow && !before.contains(rule)) {
+            write(&directory.join("devices.allow"), &rule.text())?;
+        }
+        for rule in before.iter().filter(|rule| rule.allow && !after.contains(rule)) {
+            write(&directory.join("devices.deny"), &rule.text())?;
+        }
+        Ok(())
+    }
+
     /// Every process of the group and of the groups below it.
     ///
     /// # Errors

@@ -46,6 +46,9 @@ pub type RestartPolicy = Restart;
 /// What is done, in the end, with how it ended: the durable part, that the keeper knows nothing of.
 pub type Finish = Box<dyn FnMut(&Exited)>;
 
+/// Plans a further start: what was asked for may have changed meanwhile. Without an answer the last plan is good enough.
+pub type Replan = Box<dyn FnMut() -> Option<Plan>>;
+
 /// Who attaches a container to its networks, and takes it off again: at each start and each end of its program.
 pub trait Wire {
     /// Attaches it; gives warnings.
@@ -122,6 +125,8 @@ pub struct Keeper {
     pub first: OwnedFd,
     /// Who attaches it to its networks, when it has some.
     pub wire: Option<Box<dyn Wire>>,
+    /// Before each further start.
+    pub replan: Replan,
     /// The last act.
     pub finish: Finish,
 }
@@ -277,7 +282,8 @@ impl Loop {
     }
 
     fn run(mut self) -> i32 {
-        let prepared = self.state.write(&self.keeper.run).and_then(|()| self.make_group());
+        let moved = self.keeper.unit.as_ref().map_or(Ok(()), Unit::move_keeper);
+        let prepared = moved.and_then(|()| self.state.write(&self.keeper.run)).and_then(|()| self.make_group());
         match prepared.map_err(Failure::from).and_then(|()| self.start()) {
             Ok(()) => self.serve(),
             Err(failure) => {
@@ -409,6 +415,7 @@ impl Loop {
         if self.again_ms.is_some_and(|again| again <= now) && !self.stopping {
             self.again_ms = None;
             self.state.restarts += 1;
+            self.replan();
             if let Err(failure) = self.renew_group().map_err(Failure::from).and_then(|()| self.start()) {
                 let exited = self.exited_without_start(&failure);
                 self.ended = Some(exited);

@@ -111,10 +111,19 @@ impl Loop {
             // What is left of it is in the way of the next start, which tells.
             wire.unwire();
         }
+        self.replan();
         let again = self.renew_group().map_err(crate::Failure::from).and_then(|()| self.start());
         if let Err(failure) = again {
             self.ended = Some(self.exited_without_start(&failure));
             self.stopping = true;
+        }
+    }
+
+    pub(super) fn replan(&mut self) {
+        if let Some(mut plan) = (self.keeper.replan)() {
+            // The group stays the one that there is, also under another name of the container.
+            plan.cgroup.name.clone_from(&self.keeper.plan.cgroup.name);
+            self.keeper.plan = plan;
         }
     }
 

@@ -42,6 +42,18 @@ impl Unit {
         Err(last.map_or_else(|| Error::new("systemd", Errno::EXIST), |error| failed(&error)))
     }
 
+    /// Leaves the session or the service that this keeper was started in, whose end would be its own.
+    pub(super) fn move_keeper(&self) -> Result<()> {
+        let name = self.scope.unit.trim_end_matches(".scope");
+        let scope = Scope {
+            unit: format!("{name}-keeper.scope"),
+            description: format!("keeper of {}", self.scope.description),
+            properties: Vec::new(),
+            ..self.scope.clone()
+        };
+        Self { scope, bus: self.bus.clone() }.start(kernel::process::id())
+    }
+
     /// Ends it, if it is still there.
     pub(super) fn stop(&self) -> Result<()> {
         systemd::stop(&self.bus, &self.scope.unit).map_err(|error| failed(&error))

@@ -2,6 +2,8 @@
 //! Whole systems: distributions as their packages make them, with nothing changed.
 
 mod boot;
+mod device;
+mod nested;
 mod refused;
 mod roots;
 mod trouble;

@@ -140,6 +140,11 @@ fn it_can_not_lift_its_limits_and_they_are_changed_outside() {
     assert_eq!(inside(&store, "systemctl is-active systemd-journald"), "active");
     store.cella(&["set", "--memory", "512M", "m"]).ok();
     assert_eq!(store.inspect("m", "memory_limit"), (512 << 20).to_string());
+    // What was changed while it ran holds after a reboot.
+    let pid = store.inspect("m", "pid");
+    store.cella(&["reboot", "m"]).ok();
+    until("it begins again", || !["null", pid.as_str()].contains(&store.inspect("m", "pid").as_str()));
+    assert_eq!(store.inspect("m", "memory_limit"), (512 << 20).to_string());
     gone(store);
 }
 
