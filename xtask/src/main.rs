@@ -21,6 +21,8 @@ usage: cargo xtask VERB
   bench run|exec|density [--rounds N] [--format markdown|json]
                                  cella-oci, crun, youki and runc: the same bundle; BENCH_CRUN and so on name others
   bench network [--rounds N]     speed, starts, limits, many containers and ports, beside podman and the same made by hand
+  bench boot [--rounds N] [--format markdown|json]
+                                 a whole Debian up to its last unit, and 50 at once, beside lxc-start and systemd-nspawn
   fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on";
 
 /// What a verb says when it cannot do its work: one line for a person.

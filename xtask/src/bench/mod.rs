@@ -2,6 +2,7 @@
 //! `cargo xtask bench`: measurements against the kernel's floor and against our peers, side by side in one run.
 
 mod agent;
+mod boot;
 mod contestants;
 mod network;
 mod oci;
@@ -27,7 +28,12 @@ pub(crate) struct Options {
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Self> {
-        let mut options = Self { rounds: 60, format: Format::Markdown };
+        Self::parse_with(60, words)
+    }
+
+    /// `rounds` is what is measured when the words name no number.
+    fn parse_with(rounds: usize, words: &[&str]) -> Result<Self> {
+        let mut options = Self { rounds, format: Format::Markdown };
         let mut words = words.iter().flat_map(|word| word.splitn(2, '='));
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("bench: {word} needs a value"));
@@ -55,10 +61,11 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         ["exec", rest @ ..] => oci::exec(&Options::parse(rest)?),
         ["network", rest @ ..] => network::run(&Options::parse(rest)?),
         ["density", rest @ ..] => oci::density(&Options::parse(rest)?),
+        ["boot", rest @ ..] => boot::run(&Options::parse_with(boot::ROUNDS, rest)?),
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
-        [] => Err("bench: what? start, run, exec, density or network".to_owned()),
-        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec, density and network are")),
+        [] => Err("bench: what? start, run, exec, density, network or boot".to_owned()),
+        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec, density, network and boot are")),
     }
 }
 

@@ -2,7 +2,7 @@
 //! `cargo xtask bench network`: throughput, starts, limits, many containers and many ports, each beside the same made by hand and
 //! beside peers, in network namespaces of its own.
 
-mod place;
+pub(super) mod place;
 mod shaping;
 mod speed;
 mod starts;

@@ -54,7 +54,7 @@ pub(super) fn within(pid: u32) -> Command {
 }
 
 /// What a command that went well has said.
-pub(super) fn said(command: &mut Command, what: &str) -> Result<String> {
+pub(in crate::bench) fn said(command: &mut Command, what: &str) -> Result<String> {
     let Output { status, stdout, stderr } = command.output().map_err(|error| format!("{what}: {error}"))?;
     if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
@@ -64,7 +64,7 @@ pub(super) fn said(command: &mut Command, what: &str) -> Result<String> {
 }
 
 /// All that a measurement needs.
-pub(super) struct Place {
+pub(in crate::bench) struct Place {
     pub(super) host: Namespace,
     pub(super) far: Namespace,
     scratch: Scratch,
@@ -75,7 +75,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new() -> Result<Self> {
+    pub(in crate::bench) fn new() -> Result<Self> {
         let mut scratch = Scratch::new()?;
         let root = scratch.rootfs("root-network", 0)?;
         scratch.payload("true")?;
@@ -88,7 +88,7 @@ impl Place {
         Ok(Self { host, far, program: contestants::cella_program()?, root, state, scratch })
     }
 
-    pub(super) fn scratch(&self) -> &Path {
+    pub(in crate::bench) fn scratch(&self) -> &Path {
         &self.scratch.path
     }
 
@@ -97,13 +97,13 @@ impl Place {
     }
 
     /// `cella` on that host.
-    pub(super) fn command(&self, words: &[&str]) -> Command {
+    pub(in crate::bench) fn command(&self, words: &[&str]) -> Command {
         let mut command = within(self.host.pid());
         command.env("CELLA_ROOT", &self.state).arg(&self.program).args(words);
         command
     }
 
-    pub(super) fn cella(&self, words: &[&str]) -> Result<String> {
+    pub(in crate::bench) fn cella(&self, words: &[&str]) -> Result<String> {
         said(&mut self.command(words), &format!("cella {}", words.join(" ")))
     }
 
