@@ -127,16 +127,28 @@ impl Host {
         [self.hierarchies.unified.join(&name), self.hierarchies.memory.join(&name)]
     }
 
-    /// KiB that are counted for a boot: by the group that it was started in, and by that which the manager made elsewhere.
+    /// KiB that are counted for a boot.
     pub(super) fn charged(&self, name: &str, init: u32) -> Option<u64> {
         let [_, own] = self.groups(name);
-        let text = std::fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
-        let line = text.lines().find(|line| line.contains(":memory:")).or_else(|| text.lines().last())?;
-        let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/').trim_end_matches("/init.scope");
-        let other = self.hierarchies.memory.join(path);
-        let other = if other.starts_with(&own) { Some(0) } else { usage(&other) };
-        Some((usage(&own)? + other?) / 1024)
+        let memory = if self.hierarchies.memory == self.hierarchies.unified { "0::" } else { ":memory:" };
+        Some(of_both(&self.hierarchies.memory, &own, init, memory, usage)? / 1024)
     }
+
+    /// Milliseconds of processor time of a boot.
+    pub(super) fn processor(&self, name: &str, init: u32) -> Option<u64> {
+        let [own, _] = self.groups(name);
+        Some(of_both(&self.hierarchies.unified, &own, init, "0::", processor)? / 1000)
+    }
+}
+
+/// What is counted by the group that a boot was started in, and by that which the manager has made elsewhere.
+fn of_both(top: &Path, own: &Path, init: u32, line: &str, read: fn(&Path) -> Option<u64>) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+    let line = text.lines().find(|one| one.contains(line))?;
+    let path = line.splitn(3, ':').nth(2)?.trim_start_matches('/').trim_end_matches("/init.scope");
+    let other = top.join(path);
+    let other = if other.starts_with(own) { 0 } else { read(&other)? };
+    Some(read(own)? + other)
 }
 
 fn usage(group: &Path) -> Option<u64> {
@@ -144,6 +156,11 @@ fn usage(group: &Path) -> Option<u64> {
         let text = std::fs::read_to_string(group.join(name)).ok()?;
         text.trim().parse().ok()
     })
+}
+
+fn processor(group: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(group.join("cpu.stat")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()
 }
 
 /// Removes a control group with all below it; true when it is gone.

@@ -3,6 +3,7 @@
 //! unit; what their processes keep; and many at once.
 
 mod host;
+mod inotify;
 mod proc;
 mod roots;
 mod system;
@@ -12,38 +13,48 @@ use super::Options;
 use crate::Result;
 use host::Host;
 use std::process::ExitCode;
-use system::{Manager, Seen};
+use system::Manager;
 use table::{Boots, Many};
 
 /// Rounds when nobody says how many.
 pub(crate) const ROUNDS: usize = 20;
 /// Rounds of the measurement of many at once, at most.
 const ROUNDS_OF_MANY: usize = 3;
-/// How many at once.
-const MANY: [(Manager, usize); 5] =
-    [(Manager::Cella, 1), (Manager::Cella, 10), (Manager::Cella, 50), (Manager::Lxc, 10), (Manager::Nspawn, 10)];
+/// How many at once, and whether the host's limit of inotify instances, which all containers share with root, is raised before.
+const MANY: [(Manager, usize, bool); 6] = [
+    (Manager::Cella, 1, false),
+    (Manager::Cella, 10, false),
+    (Manager::Cella, 50, false),
+    (Manager::Cella, 50, true),
+    (Manager::Lxc, 10, false),
+    (Manager::Nspawn, 10, false),
+];
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let host = Host::new()?;
-    let absent = host.without_peers().map(str::to_owned);
-    let mut field: Vec<Boots> = Manager::ALL.iter().map(|&manager| Boots::new(manager)).collect();
-    let mut many: Vec<Many> = MANY.iter().map(|&(manager, count)| Many::new(manager, count)).collect();
+    let absent = |manager: Manager| host.without_peers().filter(|_| manager.is_peer()).map(str::to_owned);
+    let new = |manager| Boots { manager, seen: Vec::new(), failed: absent(manager) };
+    let mut field = Manager::ALL.map(new);
     for one in &mut field {
-        one.failed = absent.clone().filter(|_| one.manager.is_peer());
         // The first fills caches.
-        attempt(&host, one.manager, 1, &mut one.failed);
+        attempt(&host, one, 1);
+        one.seen.clear();
     }
-    for _ in 0..options.rounds {
-        for one in &mut field {
-            one.seen.extend(attempt(&host, one.manager, 1, &mut one.failed));
+    for round in 0..options.rounds {
+        for turn in 0..field.len() {
+            // Nobody is always behind the same one.
+            let turn = (turn + round) % field.len();
+            if let Some(one) = field.get_mut(turn) {
+                attempt(&host, one, 1);
+            }
         }
     }
+    let mut many = MANY.map(|(manager, count, raised)| Many { count, raised, boots: new(manager) });
     for _ in 0..options.rounds.min(ROUNDS_OF_MANY) {
         for one in &mut many {
-            if one.boots.manager.is_peer() && one.boots.failed.is_none() {
-                one.boots.failed.clone_from(&absent);
-            }
-            one.boots.seen.extend(attempt(&host, one.boots.manager, one.count, &mut one.boots.failed));
+            let raised = one.raised.then(inotify::Raised::new).transpose()?;
+            attempt(&host, &mut one.boots, one.count);
+            drop(raised);
         }
     }
     drop(host);
@@ -51,10 +62,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One boot of so many at once; who fails is out.
-fn attempt(host: &Host, manager: Manager, count: usize, failed: &mut Option<String>) -> Option<Seen> {
-    if failed.is_some() {
-        return None;
+/// So many boots at once; who fails is out.
+fn attempt(host: &Host, one: &mut Boots, count: usize) {
+    if one.failed.is_none() {
+        match system::boot(host, one.manager, count) {
+            Ok(seen) => one.seen.push(seen),
+            Err(reason) => one.failed = Some(reason),
+        }
     }
-    system::boot(host, manager, count).map_err(|reason| *failed = Some(reason)).ok()
 }

@@ -25,6 +25,10 @@ fn family(pid: u32) -> Vec<u32> {
     all
 }
 
+pub(super) fn exists(pid: u32) -> bool {
+    pid != 0 && namespace(pid).is_some()
+}
+
 /// True when it is the first process of a pid namespace and systemd by now.
 pub(super) fn is_init(pid: u32) -> bool {
     let status = read(pid, "status");

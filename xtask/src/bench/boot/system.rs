@@ -9,6 +9,7 @@ use super::host::Host;
 use super::proc;
 use crate::Result;
 use crate::bench::network::place::said;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MORE: Duration = Duration::from_secs(3);
 /// From the last one that is up to the look at memory.
 const SETTLE: Duration = Duration::from_millis(300);
+/// After the end of all: the kernel takes namespaces down behind our back.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Enters the groups, and waits for the word: none of both is on the clock.
 const START: &str = r#"
@@ -70,6 +73,12 @@ enum State {
     Up { after: Duration, said: String },
 }
 
+impl State {
+    fn dead(began: Instant) -> Self {
+        Self::Up { after: began.elapsed(), said: "dead".to_owned() }
+    }
+}
+
 /// One system.
 struct System {
     manager: Manager,
@@ -86,12 +95,15 @@ struct System {
 pub(super) struct Seen {
     /// Milliseconds until the last was up.
     pub(super) millis: f64,
-    /// The worst of what they said.
+    /// What they said, and how many of them said `running`.
     pub(super) state: String,
+    pub(super) running: usize,
     /// KiB for each one: the manager's processes, the system's, and what control groups count for both.
     pub(super) manager: u64,
     pub(super) processes: u64,
     pub(super) charged: Option<u64>,
+    /// Milliseconds of processor time for each one, the manager's and the system's.
+    pub(super) processor: Option<u64>,
 }
 
 /// Boots so many at once, looks at them and ends them.
@@ -102,6 +114,7 @@ pub(super) fn boot(host: &Host, manager: Manager, count: usize) -> Result<Seen> 
     for system in &mut systems {
         ended = ended.and(system.end(host));
     }
+    std::thread::sleep(PAUSE);
     let seen = seen?;
     ended.map(|()| seen)
 }
@@ -149,24 +162,27 @@ fn watch(host: &Host, systems: &mut [System]) -> Result<Seen> {
 }
 
 fn look(host: &Host, systems: &[System]) -> Seen {
-    let (mut millis, mut state) = (0.0, "running".to_owned());
+    let (mut millis, mut said) = (0.0, BTreeMap::new());
     for system in systems {
-        if let State::Up { after, said } = &system.state {
+        if let State::Up { after, said: state } = &system.state {
             millis = f64::max(millis, after.as_secs_f64() * 1e3);
-            if said != "running" {
-                state.clone_from(said);
-            }
+            *said.entry(state.as_str()).or_insert(0) += 1;
         }
     }
+    // Those that are no more have no figures.
+    let systems: Vec<&System> = systems.iter().filter(|one| proc::exists(one.init)).collect();
     let count = systems.len().max(1) as u64;
     let sums = proc::of_systems();
     let charged: Option<u64> = systems.iter().map(|one| host.charged(&one.name, one.init)).sum();
+    let processor: Option<u64> = systems.iter().map(|one| host.processor(&one.name, one.init)).sum();
     Seen {
         millis,
-        state,
+        running: said.get("running").copied().unwrap_or(0),
+        state: said.into_iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", "),
         manager: systems.iter().map(|one| proc::of_manager(one.keeper)).sum::<u64>() / count,
         processes: systems.iter().map(|one| proc::of_system(&sums, one.init)).sum::<u64>() / count,
         charged: charged.map(|sum| sum / count),
+        processor: processor.map(|sum| sum / count),
     }
 }
 
@@ -192,9 +208,11 @@ impl System {
         match &mut self.state {
             State::Started => {
                 if self.find(host)? {
-                    self.state = State::Booting;
+                    // An init that has ended already has no number.
+                    self.state = if self.init == 0 { State::dead(began) } else { State::Booting };
                 }
             }
+            State::Booting | State::Asked(_) if !proc::exists(self.init) => self.state = State::dead(began),
             State::Booting => {
                 if proc::answers(self.init) {
                     let pid = self.init.to_string();
@@ -235,8 +253,7 @@ impl System {
                 let json: serde_json::Value =
                     serde_json::from_str(&text).map_err(|error| format!("inspect: {error}"))?;
                 let pid = |name: &str| json.pointer(name)?.as_u64().and_then(|pid| u32::try_from(pid).ok());
-                let (init, keeper) = (pid("/0/pid"), pid("/0/keeper"));
-                (self.init, self.keeper) = init.zip(keeper).ok_or_else(|| format!("{} does not run", self.name))?;
+                (self.init, self.keeper) = pid("/0/pid").zip(pid("/0/keeper")).unwrap_or_default();
                 Ok(true)
             }
             (None, false) => Ok(false),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The results of `bench boot` as tables, beside their goals.
 
+use super::inotify;
 use super::system::{Manager, Seen};
 use crate::Result;
 use crate::bench::Format;
@@ -23,14 +24,12 @@ pub(super) struct Boots {
 /// The same for many at once.
 pub(super) struct Many {
     pub(super) count: usize,
+    /// With the host's limit of inotify instances raised.
+    pub(super) raised: bool,
     pub(super) boots: Boots,
 }
 
 impl Boots {
-    pub(super) fn new(manager: Manager) -> Self {
-        Self { manager, seen: Vec::new(), failed: None }
-    }
-
     fn sorted(&self, figure: impl Fn(&Seen) -> Option<f64>) -> Vec<f64> {
         let mut all: Vec<f64> = self.seen.iter().filter_map(figure).collect();
         all.sort_by(f64::total_cmp);
@@ -51,10 +50,21 @@ impl Boots {
         self.at(50, |seen| Some(seen.manager as f64))
     }
 
-    /// What the systems said: the worst of all boots.
+    fn processor(&self) -> Option<f64> {
+        self.at(50, |seen| seen.processor.map(|millis| millis as f64))
+    }
+
+    fn charged(&self) -> Option<f64> {
+        self.at(50, |seen| seen.charged.map(|kib| kib as f64))
+    }
+
+    fn processes(&self) -> Option<f64> {
+        self.at(50, |seen| Some(seen.processes as f64))
+    }
+
+    /// What the systems said in the worst round.
     fn state(&self) -> &str {
-        let worst = self.seen.iter().find(|seen| seen.state != "running").or_else(|| self.seen.first());
-        worst.map_or("", |seen| &seen.state)
+        self.seen.iter().min_by_key(|seen| seen.running).map_or("", |seen| &seen.state)
     }
 
     fn note(&self) -> String {
@@ -69,15 +79,19 @@ impl Boots {
             "name": self.manager.name(), "at_once": count, "n": self.seen.len(), "state": self.state(), "note": self.note(),
             "min_ms": self.at(0, |seen| Some(seen.millis)), "median_ms": self.time(), "p90_ms": self.at(90, |seen| Some(seen.millis)),
             "manager_pss_kib": self.manager_memory(),
-            "processes_pss_kib": self.at(50, |seen| Some(seen.processes as f64)),
-            "charged_kib": self.at(50, |seen| seen.charged.map(|kib| kib as f64)),
+            "processes_pss_kib": self.processes(),
+            "charged_kib": self.charged(), "processor_ms": self.processor(),
         })
     }
 }
 
 impl Many {
-    pub(super) fn new(manager: Manager, count: usize) -> Self {
-        Self { count, boots: Boots::new(manager) }
+    fn note(&self) -> String {
+        match (&self.boots.failed, self.raised) {
+            (Some(_), _) => self.boots.note(),
+            (None, true) => "with more inotify instances".to_owned(),
+            (None, false) => String::new(),
+        }
     }
 }
 
@@ -108,45 +122,42 @@ fn shown(figure: Option<f64>, digits: usize) -> String {
 fn markdown(field: &[Boots], many: &[Many]) -> String {
     let best = best_peer(field);
     let mut text = format!("bench boot: Debian 13 from the command to its last unit, times in ms; {}\n\n", machine());
-    text += "| | n | min | median | p90 | ÷ best peer | manager's PSS, KiB | system's PSS, KiB | counted by its groups, KiB | says | note\n";
-    text += "|:---|---:|---:|---:|---:|---:|---:|---:|---:|:---|:---\n";
+    text += &format!("| | n | min | median | p90 | ÷ best peer | {MEMORY} | note\n");
+    text += "|:---|---:|---:|---:|---:|---:|---:|---:|---:|---:|:---|:---\n";
     for one in field {
         let time = |percent| shown(one.at(percent, |seen| Some(seen.millis)), 0);
-        let ratio = one.time().zip(best).map(|(own, best)| own / best);
-        text += &format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {}\n",
-            one.manager.name(),
-            one.seen.len(),
-            time(0),
-            time(50),
-            time(90),
-            shown(ratio, 2),
-            shown(one.manager_memory(), 0),
-            shown(one.at(50, |seen| Some(seen.processes as f64)), 0),
-            shown(one.at(50, |seen| seen.charged.map(|kib| kib as f64)), 0),
-            one.state(),
-            one.note()
-        );
+        let ratio = shown(one.time().zip(best).map(|(own, best)| own / best), 2);
+        let (name, n, figures) = (one.manager.name(), one.seen.len(), figures(one));
+        let (min, median, p90, note) = (time(0), time(50), time(90), one.note());
+        text += &format!("| {name} | {n} | {min} | {median} | {p90} | {ratio} | {figures} | {note}\n");
     }
     text += &goals(field, best);
-    text += "\n| at once | | n | all up, ms | ÷ number | manager's PSS, KiB | system's PSS, KiB | counted by its groups, KiB | says | note\n";
-    text += "|---:|:---|---:|---:|---:|---:|---:|---:|:---|:---\n";
-    for Many { count, boots: one } in many {
+    text += &format!("\n| at once | | n | all up | ÷ number | {MEMORY} | note\n");
+    text += "|---:|:---|---:|---:|---:|---:|---:|---:|---:|:---|:---\n";
+    for line in many {
+        let (count, one) = (line.count, &line.boots);
+        let (name, n, figures) = (one.manager.name(), one.seen.len(), figures(one));
+        let (all, each) = (shown(one.time(), 0), shown(one.time().map(|time| time / count as f64), 0));
+        let note = line.note();
+        text += &format!("| {count} | {name} | {n} | {all} | {each} | {figures} | {note}\n");
+    }
+    text += "\nMedians; processor time and memory are for each container; memory in KiB.\n";
+    if many.iter().any(|line| line.boots.seen.iter().any(|seen| seen.running < line.count)) {
+        let limit = inotify::limit();
         text += &format!(
-            "| {count} | {} | {} | {} | {} | {} | {} | {} | {} | {}\n",
-            one.manager.name(),
-            one.seen.len(),
-            shown(one.time(), 0),
-            shown(one.time().map(|time| time / *count as f64), 0),
-            shown(one.manager_memory(), 0),
-            shown(one.at(50, |seen| Some(seen.processes as f64)), 0),
-            shown(one.at(50, |seen| seen.charged.map(|kib| kib as f64)), 0),
-            one.state(),
-            one.failed.as_ref().map_or_else(String::new, |_| one.note())
+            "The containers of a user together may have {limit} inotify instances here; a systemd takes seven.\n"
         );
     }
-    text += "\nMedians; memory for each container.\n";
     text
+}
+
+/// The columns that both tables have.
+const MEMORY: &str = "processor | manager, PSS | system, PSS | counted by its groups | says";
+
+fn figures(one: &Boots) -> String {
+    let (manager, processes) = (shown(one.manager_memory(), 0), shown(one.processes(), 0));
+    let (processor, charged) = (shown(one.processor(), 0), shown(one.charged(), 0));
+    format!("{processor} | {manager} | {processes} | {charged} | {}", one.state())
 }
 
 fn goals(field: &[Boots], best: Option<f64>) -> String {
@@ -171,10 +182,12 @@ mod tests {
     fn boots(manager: Manager, times: &[f64]) -> Boots {
         let seen = |millis: &f64| Seen {
             millis: *millis,
-            state: "running".to_owned(),
+            state: "1 running".to_owned(),
+            running: 1,
             manager: 2000,
             processes: 30_000,
             charged: None,
+            processor: Some(250),
         };
         Boots { manager, seen: times.iter().map(seen).collect(), failed: None }
     }
@@ -186,8 +199,11 @@ mod tests {
             boots(Manager::Lxc, &[800.0]),
             boots(Manager::Nspawn, &[400.0]),
         ];
-        let text = markdown(&field, &[Many { count: 10, boots: boots(Manager::Cella, &[2000.0]) }]);
-        assert!(text.contains("| cella launch | 3 | 300 | 360 | 900 | 0.90 | 2000 | 30000 | – | running |"), "{text}");
+        let text = markdown(&field, &[Many { count: 10, raised: false, boots: boots(Manager::Cella, &[2000.0]) }]);
+        assert!(
+            text.contains("| cella launch | 3 | 300 | 360 | 900 | 0.90 | 250 | 2000 | 30000 | – | 1 running |"),
+            "{text}"
+        );
         assert!(text.contains("best peer ≤ 0.9: 0.90, met") && text.contains("≤ 1024: 2000, missed"), "{text}");
         assert!(text.contains("| 10 | cella launch | 1 | 2000 | 200 |"), "{text}");
     }
