@@ -80,6 +80,16 @@ impl Host {
         self.holder.as_ref().err().map(String::as_str)
     }
 
+    /// What is in the root of the peers.
+    pub(super) fn versions(&self) -> String {
+        let of = |program: &str| {
+            let text = self.within(&[program, "--version"]).and_then(|mut command| said(&mut command, program));
+            text.ok()?.lines().next().map(str::to_owned)
+        };
+        let both = of("lxc-start").zip(of("systemd-nspawn"));
+        both.map_or_else(|| "no peers".to_owned(), |(lxc, systemd)| format!("LXC {lxc}, {systemd}"))
+    }
+
     /// A command in the root of the peers.
     pub(super) fn within(&self, words: &[&str]) -> Result<Command> {
         let holder = self.holder.as_ref().map_err(Clone::clone)?;

@@ -57,8 +57,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             drop(raised);
         }
     }
+    let versions = host.versions();
     drop(host);
-    table::print(options.format, &field, &many)?;
+    table::print(options.format, &versions, &field, &many)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -56,8 +56,8 @@ impl Manager {
         match self {
             Self::Cella => "makes its container, ids and layer within the time",
             Self::Networked => "the same, with the default network",
-            Self::Lxc => "6.0.4 with Debian's configuration; its layer and its ids were mapped and mounted before",
-            Self::Nspawn => "257, not registered; its layer and its ids were mapped and mounted before",
+            Self::Lxc => "Debian's configuration; its layer and its ids were mapped and mounted before",
+            Self::Nspawn => "not registered; its layer and its ids were mapped and mounted before",
         }
     }
 
@@ -138,7 +138,6 @@ fn prepare(host: &Host, manager: Manager, count: usize, systems: &mut Vec<System
 fn watch(host: &Host, systems: &mut [System]) -> Result<Seen> {
     let began = Instant::now();
     for system in systems.iter_mut() {
-        // Its end is the word.
         let mut go = system.go.take().ok_or("started twice")?;
         go.write_all(b"\n").map_err(|error| format!("{}: {error}", system.name))?;
     }
@@ -212,7 +211,7 @@ impl System {
                     self.state = if self.init == 0 { State::dead(began) } else { State::Booting };
                 }
             }
-            State::Booting | State::Asked(_) if !proc::exists(self.init) => self.state = State::dead(began),
+            State::Booting if !proc::exists(self.init) => self.state = State::dead(began),
             State::Booting => {
                 if proc::answers(self.init) {
                     let pid = self.init.to_string();
@@ -230,6 +229,7 @@ impl System {
                     }
                     // Anything else means that it was asked too early.
                     self.state = match text.trim() {
+                        _ if !proc::exists(self.init) => State::dead(began),
                         said @ ("running" | "degraded" | "maintenance") => State::Up { after, said: said.to_owned() },
                         _ => State::Booting,
                     };

@@ -100,12 +100,12 @@ fn best_peer(field: &[Boots]) -> Option<f64> {
     field.iter().filter(|one| one.manager.is_peer()).filter_map(Boots::time).min_by(f64::total_cmp)
 }
 
-pub(super) fn print(format: Format, field: &[Boots], many: &[Many]) -> Result<()> {
+pub(super) fn print(format: Format, versions: &str, field: &[Boots], many: &[Many]) -> Result<()> {
     match format {
-        Format::Markdown => print!("{}", markdown(field, many)),
+        Format::Markdown => print!("{}", markdown(versions, field, many)),
         Format::Json => {
             let all = json!({
-                "version": 1, "verb": "boot", "machine": machine(),
+                "version": 1, "verb": "boot", "machine": machine(), "peers": versions,
                 "boot": field.iter().map(|one| one.json(1)).collect::<Vec<_>>(),
                 "many": many.iter().map(|one| one.boots.json(one.count)).collect::<Vec<_>>(),
             });
@@ -119,9 +119,10 @@ fn shown(figure: Option<f64>, digits: usize) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.digits$}"))
 }
 
-fn markdown(field: &[Boots], many: &[Many]) -> String {
+fn markdown(versions: &str, field: &[Boots], many: &[Many]) -> String {
     let best = best_peer(field);
-    let mut text = format!("bench boot: Debian 13 from the command to its last unit, times in ms; {}\n\n", machine());
+    let mut text =
+        format!("bench boot: Debian 13 from the command to its last unit, times in ms; {versions}; {}\n\n", machine());
     text += &format!("| | n | min | median | p90 | ÷ best peer | {MEMORY} | note\n");
     text += "|:---|---:|---:|---:|---:|---:|---:|---:|---:|---:|:---|:---\n";
     for one in field {
@@ -199,7 +200,8 @@ mod tests {
             boots(Manager::Lxc, &[800.0]),
             boots(Manager::Nspawn, &[400.0]),
         ];
-        let text = markdown(&field, &[Many { count: 10, raised: false, boots: boots(Manager::Cella, &[2000.0]) }]);
+        let text =
+            markdown("LXC 6", &field, &[Many { count: 10, raised: false, boots: boots(Manager::Cella, &[2000.0]) }]);
         assert!(
             text.contains("| cella launch | 3 | 300 | 360 | 900 | 0.90 | 250 | 2000 | 30000 | – | 1 running |"),
             "{text}"
@@ -212,7 +214,7 @@ mod tests {
     fn without_peers_ours_is_printed_alone() {
         let mut lxc = boots(Manager::Lxc, &[]);
         lxc.failed = Some("no mirror".to_owned());
-        let text = markdown(&[boots(Manager::Cella, &[300.0]), lxc], &[]);
+        let text = markdown("no peers", &[boots(Manager::Cella, &[300.0]), lxc], &[]);
         assert!(text.contains("out: no mirror") && text.contains("≤ 0.9: –, not measured"), "{text}");
     }
 }
