@@ -42,7 +42,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     for round in 0..options.rounds {
         for turn in 0..field.len() {
-            // Nobody is always behind the same one.
+            // Nobody is always behind the same one, nor always the first.
+            let turn = if round.is_multiple_of(2) { turn } else { field.len() - 1 - turn };
             let turn = (turn + round) % field.len();
             if let Some(one) = field.get_mut(turn) {
                 attempt(&host, one, 1);
