@@ -109,7 +109,7 @@ fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
     let networks = crate::network::prepare(store, found)?;
     let prepared = Prepared::make(store, found, &run, &networks.attachments);
     let prepared = prepared.inspect_err(|_| drop(kernel::file::remove_any(&run)))?;
-    let resources = compose::resources(definition);
+    let resources = compose::resources(definition)?;
     let unit = driver::unit(&store.place, found, &resources, &facts.cgroups)?;
     let group = Group::new(facts.cgroups, &plan.cgroup.name);
     let (ours, theirs) = kernel::socket::pair()?;

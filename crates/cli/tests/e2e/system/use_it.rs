@@ -90,9 +90,9 @@ fn it_has_logins_sessions_and_users() {
     assert!(inside(&store, "su -l bob -c 'ping -c1 -W2 127.0.0.1'").contains("1 received"));
     let id = store.cella(&["shell", "-u", "bob", "m", "--", "sh", "-c", "id -un; echo $XDG_RUNTIME_DIR; pwd"]).ok();
     assert_eq!(id, "bob\n/run/user/1000\n/home/bob");
-    let root = format!("shell m");
+
     let typed = [("root@m", "loginctl list-sessions --no-legend; tty\n"), ("/dev/pts/", "exit\n")];
-    let shown = on_terminal(&store, &root, &typed);
+    let shown = on_terminal(&store, "shell m", &typed);
     assert!(shown.lines().any(|line| line.contains(" root ") && line.contains("pts/")), "{shown}");
     inside(&store, "loginctl enable-linger bob");
     until("their manager runs", || store.cella(&["exec", "m", "systemctl", "is-active", "user@1000"]).code == 0);
