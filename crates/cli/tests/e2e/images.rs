@@ -189,8 +189,7 @@ fn layers_have_names_on_a_kernel_that_takes_no_descriptors() {
         command.args(["-ISc", BEFORE_6_13]).arg(crate::support::program()).env("CELLA_ROOT", &store.root);
         command.args(arguments).stdin(std::process::Stdio::null()).output().unwrap().into()
     };
-    let script =
-        "id -u; stat -c %u /usr/bin/env; touch /usr/mine /mine && stat -c %u /mine; grep -c ' / / .* overlay ' /proc/self/mountinfo";
+    let script = "id -u; stat -c %u /usr/bin/env; touch /usr/mine /mine && stat -c %u /mine; grep -c ' / / .* overlay ' /proc/self/mountinfo";
     let seen = cella(&["run", "--rm", "--network", "none", "host", "sh", "-c", script]).ok();
     assert_eq!(seen, "0\n0\n0\n1");
     // What was written is there again.
