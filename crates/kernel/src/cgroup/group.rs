@@ -360,7 +360,7 @@ impl Group {
     /// Removes the group when it has neither processes nor groups below it; `false` when it is to be emptied first.
     #[must_use]
     pub fn remove_empty(&self) -> bool {
-        let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT));
+        let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT)) || !path.exists();
         let legacy = self.layout.legacy.iter().map(|one| one.path.join(&self.name));
         let left = self.unified().into_iter().chain(legacy).map(gone).filter(|gone| !gone).count();
         left == 0
@@ -462,6 +462,8 @@ fn remove_tree(path: &Path) -> Result<()> {
     for attempt in 0..200 {
         match rustix::fs::rmdir(path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            // That is asked first: also of what is not there.
+            Err(Errno::ROFS) if !path.exists() => return Ok(()),
             Err(Errno::BUSY) => {
                 for child in children(path) {
                     remove_tree(&child)?;

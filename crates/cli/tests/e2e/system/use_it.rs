@@ -138,6 +138,9 @@ fn it_can_not_lift_its_limits_and_they_are_changed_outside() {
     store.cella(&["exec", "m", "pkill", "sleep"]);
     assert_ne!(inside(&store, greedy).trim(), "0");
     assert_eq!(inside(&store, "systemctl is-active systemd-journald"), "active");
+    until("it is told", || store.inspect("m", "oom_kills").parse::<u64>().unwrap() >= 1);
+    let events = store.cella(&["events", "--since", "1h", "--until", "0s"]).ok();
+    assert!(events.lines().any(|line| line.contains("  oom  m  killed=")), "{events}");
     store.cella(&["set", "--memory", "512M", "m"]).ok();
     assert_eq!(store.inspect("m", "memory_limit"), (512 << 20).to_string());
     // What was changed while it ran holds after a reboot.
