@@ -163,12 +163,16 @@ impl Lower<'_, '_> {
     /// of ours belongs to its own ids, so that a host has room for more than a dozen whole systems.
     fn owner(&mut self) {
         const KEEP_RIGHTS: u64 = 1 << 2;
-        let own = !self.plan.trees.is_empty() && self.plan.new_namespaces.contains(&NamespaceKind::User);
         let first = |map: &[plan::Map]| map.iter().find(|one| one.inside == 0).map(|one| u64::from(one.outside));
-        if let (true, Some(uid), Some(gid)) = (own, first(&self.plan.uid_map), first(&self.plan.gid_map)) {
+        if let (true, Some(uid), Some(gid)) = (self.owns(), first(&self.plan.uid_map), first(&self.plan.gid_map)) {
             self.to.push(code::PRCTL, &[option::SECURE_BITS, KEEP_RIGHTS]);
             self.to.push_with(code::IDENTITY, 0, &[uid, gid, 0, 0]);
         }
+    }
+
+    /// Is it a container of ours with a user namespace of its own?
+    fn owns(&self) -> bool {
+        !self.plan.trees.is_empty() && self.plan.new_namespaces.contains(&NamespaceKind::User)
     }
 
     fn prefix(&mut self) {
@@ -396,10 +400,17 @@ impl Lower<'_, '_> {
         let kind = NamespaceKind::Time.flag();
         self.to.push(code::UNSHARE, &[kind]);
         let path = self.to.text("/proc/self/timens_offsets");
+        // The file is of the process's own user only while that may look at it, whom nobody else is yet.
+        if self.owns() {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 1]);
+        }
         for offset in offsets {
             let line = format!("{} {} {}", offset.clock, offset.seconds, offset.nanoseconds);
             let bytes = self.to.bytes(line.as_bytes());
             self.to.push(code::WRITE_FILE, &[path, bytes, line.len() as u64]);
+        }
+        if self.owns() {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
         }
         let path = self.to.text("/proc/self/ns/time_for_children");
         self.to.push(code::JOIN_PATH, &[path, kind]);
