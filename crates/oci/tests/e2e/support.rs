@@ -14,12 +14,12 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// Says why a test can not run here, and counts it.
 pub(crate) fn skip(test: &str, reason: &str) {
-    println!("skipped: {test}: {reason}");
+    println!("SKIPPED: {test}: {reason}");
     if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
         use std::io::Write;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(log);
         if let Ok(mut file) = file {
-            writeln!(file, "{test}: {reason}").ok();
+            writeln!(file, "SKIPPED: {test}: {reason}").ok();
         }
     }
 }
