@@ -75,7 +75,9 @@ impl Machine<'_> {
 
     fn command(&self) -> Command {
         let path = |path: &Path| path.display().to_string();
-        let mut qemu = Command::new(QEMU);
+        // Whoever ends us, even by kill -9, ends the machine.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", QEMU]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot"]);
         // Emulated even where there is KVM: what it takes, and how it fails, is the same everywhere. Page tables of five
         // levels would be slow.
