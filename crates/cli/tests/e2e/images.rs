@@ -4,12 +4,21 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Store, is_root};
+use crate::support::{Store, is_root, skip};
 
 #[track_caller]
 fn tool(directory: &Path, program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Are these programs installed? A test that needs them is skipped otherwise.
+fn all_there(test: &str, programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| !Path::new("/usr/bin").join(program).exists());
+    if let Some(missing) = missing {
+        skip(test, &format!("{missing} is not installed"));
+    }
+    missing.is_none()
 }
 
 /// A root file system of one static program.
@@ -80,7 +89,8 @@ fn an_image_made_by_umoci_runs_with_its_configuration() {
 
 #[test]
 fn an_image_made_by_buildah_runs() {
-    if !is_root("an_image_made_by_buildah_runs") {
+    let test = "an_image_made_by_buildah_runs";
+    if !is_root(test) || !all_there(test, &["buildah"]) {
         return;
     }
     let store = Store::new("buildah");
@@ -150,7 +160,8 @@ fn hostile_archives_are_refused_and_leave_nothing() {
 
 #[test]
 fn a_distribution_is_made_from_its_packages_and_keeps_its_changes() {
-    if !is_root("a_distribution_is_made_from_its_packages_and_keeps_its_changes") {
+    let test = "a_distribution_is_made_from_its_packages_and_keeps_its_changes";
+    if !is_root(test) || !all_there(test, &["mmdebstrap"]) {
         return;
     }
     let store = Store::new("bootstrap");
