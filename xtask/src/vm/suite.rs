@@ -57,6 +57,13 @@ pub(crate) fn run_in_machine() -> Result<Result<Summary>> {
 
 /// Has this host what it takes?
 fn possible() -> Result<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        return Err("the machine is one of x86_64".into());
+    }
+    let owner = std::fs::metadata("/proc/self").map_err(|error| format!("/proc/self: {error}"))?;
+    if std::os::unix::fs::MetadataExt::uid(&owner) != 0 {
+        return Err("making its disk needs root".into());
+    }
     let place = cargo::workspace()?.target_directory.join("vm");
     if !image::is_made(&place) {
         image::mirror_answers()?;
@@ -123,7 +130,8 @@ fn script(options: &Options, filters: &[String]) -> String {
     format!(
         "export CELLA_BIN={INSIDE}/bin/cella CELLA_OCI_BIN={INSIDE}/bin/cella-oci\n\
          export CELLA_SKIP_LOG={INSIDE}/out/skipped-tests.log\n\
-         cd {INSIDE}/repo\n{run}\ncode=$?\ncp {INSIDE}/target/nextest/vm/junit.xml {INSIDE}/out\nexit $code"
+         cd {INSIDE}/repo\n{run}\ncode=$?\ncp {INSIDE}/target/nextest/vm/junit.xml {INSIDE}/out\n\
+         ps -eo pid,ppid,user,time,args --sort=-time >{INSIDE}/out/processes.log\nexit $code"
     )
 }
 
