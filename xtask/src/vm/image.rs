@@ -4,6 +4,7 @@
 use super::{fresh, fresh_or_there, remove, write};
 use crate::test::packages;
 use crate::{Result, cargo};
+use std::fs::File;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ const RECIPE: &str = "recipe";
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Its file is sparse.
-const SIZE: &str = "8G";
+const SIZE: u64 = 8 << 30;
 
 /// What a disk of a machine for containers has: limits for users, groups and directory trees.
 const QUOTA: &str = "quotatype=usrquota:grpquota:prjquota";
@@ -130,15 +131,12 @@ fn bootstrap(tools: &Path, root: &Path) -> Command {
 }
 
 /// Makes a disk with an ext4 file system that holds a copy of `content`.
-pub(crate) fn disk(path: &Path, label: &str, size: &str, content: &Path, more: &[&str]) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(format!("{}: {error}", path.display()));
-        }
-        _ => {}
-    }
+pub(crate) fn disk(path: &Path, label: &str, size: u64, content: &Path, more: &[&str]) -> Result<()> {
+    // A new file is all holes, and mkfs.ext4 writes only where there is something.
+    let made = File::create(path).and_then(|file| file.set_len(size));
+    made.map_err(|error| format!("{}: {error}", path.display()))?;
     let mut make = Command::new("mkfs.ext4");
-    make.args(["-q", "-L", label]).args(more).arg("-d").arg(content).arg(path).arg(size);
+    make.args(["-q", "-L", label]).args(more).arg("-d").arg(content).arg(path);
     cargo::succeed(make.stdin(Stdio::null()))
 }
 
@@ -149,7 +147,8 @@ mod tests {
     #[test]
     fn the_recipe_knows_every_file_and_package() {
         let recipe = recipe();
-        for part in ["force_load", "cella-vm.service:", "apparmor", "linux-image-cloud-amd64", "trixie-backports", SIZE]
+        for part in
+            ["force_load", "cella-vm.service:", "apparmor", "linux-image-cloud-amd64", "trixie-backports", QUOTA]
         {
             assert!(recipe.contains(part), "{part}");
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const INSIDE: &str = "/vm";
 
 /// Its file is sparse.
-const SIZE: &str = "12G";
+const SIZE: u64 = 12 << 30;
 
 const PATH: &str = "/vm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
