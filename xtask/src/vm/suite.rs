@@ -13,6 +13,9 @@ use std::time::Duration;
 /// What the machine may take in `cargo xtask test`.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
+/// Where the end-to-end tests keep the trees of distributions (crates/cli/tests/e2e/system/roots.rs).
+const TREES: &str = "/var/tmp/cella-test-roots";
+
 /// Directories of the repository that no test reads.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
@@ -27,6 +30,7 @@ pub(crate) fn run(place: &Place, options: &Options, filters: &[String]) -> Resul
     archive(&job.directory)?;
     repository(&workspace.workspace_root, &job.directory.join("repo"))?;
     job.link(&workspace.workspace_root, "repo");
+    trees(&mut job)?;
     if workspace.target_directory != workspace.workspace_root.join("target") {
         job.link(&workspace.target_directory, "target");
     }
@@ -72,6 +76,22 @@ fn possible() -> Result<()> {
         let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         there.map_err(|error| format!("{program}: {error}"))?;
     }
+    Ok(())
+}
+
+/// The trees of distributions that this host's own tests have made: the machine, which reaches no mirror, boots them, too.
+fn trees(job: &mut Job) -> Result<()> {
+    let made = Path::new(TREES);
+    if !made.exists() {
+        return Ok(());
+    }
+    let mut command = Command::new("cp");
+    command.args(["-a", "--reflink=auto"]).arg(made).arg(job.directory.join("trees"));
+    let status = command.status().map_err(|error| format!("cp: {error}"))?;
+    if !status.success() {
+        return Err(format!("cp {TREES}: {status}"));
+    }
+    job.link(made, "trees");
     Ok(())
 }
 

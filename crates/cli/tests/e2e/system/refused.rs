@@ -103,6 +103,8 @@ fn what_can_not_go_together_is_refused() {
         ("--privileged", "--privileged"),
         ("--init", "--init"),
         ("--user=1", "--user"),
+        ("--workdir=/", "--workdir"),
+        ("--entrypoint=/bin/sh", "--entrypoint"),
     ] {
         let error = store.cella(&["create", "--system", flag, "host"]).fails(125);
         assert!(error.contains(word) && error.contains("can not be used with a system container"), "{error}");
