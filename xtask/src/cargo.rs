@@ -4,6 +4,7 @@
 use crate::Result;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -52,6 +53,13 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
         Ok(status) => Err(format!("{words}: {status}")),
         Err(error) => Err(format!("{words}: {error}")),
     }
+}
+
+/// Runs a command whose words go into a file, and turns a bad end into an error.
+pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
+    let file = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+    let (out, errors) = file.map_err(|error| format!("{}: {error}", log.display()))?;
+    succeed(command.stdin(Stdio::null()).stdout(out).stderr(errors))
 }
 
 /// A command as a person would type it: the program without its directory.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `cargo xtask`: the house rules (tidy), all tests (test), the measurements (bench) and hostile input (fuzz).
+//! `cargo xtask`: the house rules (tidy), all tests (test), the measurements (bench), hostile input (fuzz) and
+//! a stock machine (vm).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for developers: printing is its job")]
 
 mod bench;
@@ -7,6 +8,7 @@ mod cargo;
 mod fuzz;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -23,7 +25,12 @@ usage: cargo xtask VERB
   bench network [--rounds N]     speed, starts, limits, many containers and ports, beside podman and the same made by hand
   bench boot [--rounds N] [--format markdown|json]
                                  a whole Debian up to its last unit, and 50 at once, beside lxc-start and systemd-nspawn
-  fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on";
+  fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on
+  vm make                        a Debian machine for qemu: systemd, control groups of version 2, AppArmor, project quota
+  vm run  [OPTIONS] -- SCRIPT    boots it and runs a shell script there, with cella and cella-oci in its PATH
+  vm test [OPTIONS] [--all] [FILTER… | -E EXPRESSION]
+                                 runs our tests there: those of the profile vm, all, or those of these names. OPTIONS:
+                                 --user (not root, but tester), --stock-kernel (trixie's own), --limit SECONDS";
 
 /// What a verb says when it cannot do its work: one line for a person.
 type Result<T> = std::result::Result<T, String>;
@@ -36,6 +43,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["vm", rest @ ..] => vm::run(rest),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

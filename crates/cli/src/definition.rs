@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::ArgMatches;
 use engine::{Doing, Error, Kind, Result, Terminal};
 use spec::definition::{Definition, Dns, Filter, Limits, Namespaces, Network, Restart, Security, parse_time_offset};
+use spec::limits::{IoKind, IoRate, parse_hugetlb};
 use spec::mount::Mount;
 use spec::network::{Attach, Nic, Publish, Rate, Share};
 use spec::reference::Reference;
@@ -301,17 +302,45 @@ pub(crate) fn limits(matches: &ArgMatches) -> Result<Limits> {
     let limits = Limits {
         memory: size("memory", "memory size")?,
         memory_swap: size("memory-swap", "memory and swap size")?,
+        memory_reservation: size("memory-reservation", "memory reservation")?,
         milli_cpus: text(matches, "cpus").map(|text| parse_cpus(&text)).transpose()?,
         cpu_shares: number(matches, "cpu-shares", 2, 262_144)?.and_then(|shares| u64::try_from(shares).ok()),
         cpuset_cpus: text(matches, "cpuset-cpus"),
+        cpuset_mems: text(matches, "cpuset-mems"),
         // 0 is docker's other word for no limit.
         pids: pids.map(|pids| u64::try_from(pids).ok().filter(|pids| *pids > 0).unwrap_or(u64::MAX)),
         blkio_weight: number(matches, "blkio-weight", 10, 1000)?.and_then(|weight| u16::try_from(weight).ok()),
+        io: rates(matches)?,
+        hugetlb: texts(matches, "hugetlb")
+            .iter()
+            .map(|text| parse_hugetlb(text))
+            .collect::<std::result::Result<_, _>>()?,
+        files: pairs(matches, "cgroup-conf")?,
     };
+    for list in limits.cpuset_mems.iter() {
+        check_cpu_list("list of memory nodes", list)?;
+    }
     if let Some(list) = &limits.cpuset_cpus {
         check_cpu_list("processor list", list)?;
     }
     Ok(limits)
+}
+
+/// Rates of block devices.
+fn rates(matches: &ArgMatches) -> Result<Vec<IoRate>> {
+    let kinds = [
+        ("device-read-bps", IoKind::ReadBps),
+        ("device-write-bps", IoKind::WriteBps),
+        ("device-read-iops", IoKind::ReadIops),
+        ("device-write-iops", IoKind::WriteIops),
+    ];
+    let mut list = Vec::new();
+    for (name, kind) in kinds {
+        for text in texts(matches, name) {
+            list.push(IoRate::parse(kind, &text)?);
+        }
+    }
+    Ok(list)
 }
 
 fn namespaces(matches: &ArgMatches) -> Result<Namespaces> {

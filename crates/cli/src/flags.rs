@@ -44,9 +44,17 @@ pub(crate) fn limits() -> Vec<Arg> {
         value("memory-swap", "SIZE", "Memory and swap together (-1: none)"),
         value("cpus", "NUMBER", "Processors, e.g. 1.5"),
         value("cpu-shares", "WEIGHT", "Share of processor time, 2 to 262144").short('c'),
+        value("memory-reservation", "SIZE", "Memory that it keeps while others have more (-1: all)"),
         value("cpuset-cpus", "LIST", "Processors it may use, e.g. 0-2,4"),
-        value("pids-limit", "NUMBER", "Processes and threads (-1: no limit; default 2048)"),
+        value("cpuset-mems", "LIST", "Memory nodes it may use"),
+        value("pids-limit", "NUMBER", "Processes and threads (-1: no limit; default 2048, 16384 for a system)"),
         value("blkio-weight", "WEIGHT", "Share of disk time, 10 to 1000"),
+        list("device-read-bps", "PATH:RATE", "Bytes per second read from a block device (0: no limit)"),
+        list("device-write-bps", "PATH:RATE", "Bytes per second written to it"),
+        list("device-read-iops", "PATH:RATE", "Reads per second"),
+        list("device-write-iops", "PATH:RATE", "Writes per second"),
+        list("hugetlb", "PAGE=SIZE", "Huge pages of one size, e.g. 2MB=64m"),
+        list("cgroup-conf", "FILE=VALUE", "A further file of the version 2 group, e.g. io.latency, misc.max, cpu.idle"),
     ]
 }
 

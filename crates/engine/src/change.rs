@@ -62,7 +62,7 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
     }
     let facts = start::facts()?;
     let settings = |record: &crate::record::Record| {
-        plan::settings(&compose::resources(&record.definition), &facts).map_err(start::of_plan)
+        plan::settings(&compose::resources(&record.definition)?, &facts).map_err(start::of_plan)
     };
     let (new, old) = (settings(&found.record)?, settings(&before)?);
     found.record.write(&store.directory(&name), true).doing(|| format!("change {name}"))?;
@@ -77,7 +77,7 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
         if let Some(unit) = store.state(&found)?.and_then(|state| state.unit) {
             // What systemd knows of a limit it writes again whenever it likes.
             let properties = runtime::systemd::properties_of(
-                &compose::resources(&found.record.definition),
+                &compose::resources(&found.record.definition)?,
                 facts.cgroups.legacy.is_empty(),
             );
             let told = runtime::systemd::set_properties(&crate::driver::bus(), &unit, &properties);

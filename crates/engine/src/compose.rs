@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use plan::Tree;
-use spec::definition::{Clock, Definition, Filter, Network, Share};
+use spec::definition::{Clock, Definition, Filter, Limits, Network, Share};
+use spec::limits::IoKind;
 use spec::mount::{Kind as MountKind, Mount};
 use spec::oci;
 
@@ -455,7 +456,7 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
         uid_mappings: map.clone(),
         gid_mappings: map,
         sysctl: sysctls(definition, record.ids.is_some()),
-        resources: oci::Resources { devices: device_rules(definition)?, ..resources(definition) },
+        resources: oci::Resources { devices: device_rules(definition)?, ..resources(definition)? },
         cgroups_path: String::new(),
         namespaces,
         devices: devices(definition)?,
@@ -520,27 +521,57 @@ fn sysctls(definition: &Definition, mapped: bool) -> BTreeMap<String, String> {
 
 /// The limits of the control group: the process limit is there in any case, but inside a container whose own host has left it
 /// nothing to limit with; what limits that container limits this one, too.
-pub(crate) fn resources(definition: &Definition) -> oci::Resources {
+pub(crate) fn resources(definition: &Definition) -> Result<oci::Resources> {
     let limits = &definition.limits;
     let default = if definition.system.is_some() { system::PIDS } else { PIDS };
     let pids = limits.pids.or_else(|| can_limit_processes().then_some(default));
     let number = |value: u64| i64::try_from(value).unwrap_or(-1);
     // Without a limit for both there is as much swap as memory, as docker has it.
     let swap = limits.memory_swap.or_else(|| limits.memory.filter(|memory| *memory != u64::MAX)?.checked_mul(2));
-    oci::Resources {
+    Ok(oci::Resources {
         devices: Vec::new(),
-        memory: oci::Memory { limit: limits.memory.map(number), swap: swap.map(number), ..oci::Memory::default() },
+        memory: oci::Memory {
+            limit: limits.memory.map(number),
+            swap: swap.map(number),
+            reservation: limits.memory_reservation.map(number),
+            ..oci::Memory::default()
+        },
         cpu: oci::Cpu {
             shares: limits.cpu_shares,
             quota: limits.milli_cpus.map(|milli| if milli == u64::MAX { -1 } else { number(milli * PERIOD / 1000) }),
             period: limits.milli_cpus.map(|_| PERIOD),
             cpus: limits.cpuset_cpus.clone(),
+            mems: limits.cpuset_mems.clone(),
             ..oci::Cpu::default()
         },
         pids: oci::Pids { limit: pids.map(number) },
-        block_io: oci::BlockIo { weight: limits.blkio_weight, ..oci::BlockIo::default() },
+        block_io: block_io(limits)?,
+        hugepage_limits: limits
+            .hugetlb
+            .iter()
+            .map(|(size, limit)| oci::HugepageLimit { page_size: size.clone(), limit: *limit })
+            .collect(),
+        unified: limits.files.clone(),
         ..oci::Resources::default()
+    })
+}
+
+fn block_io(limits: &Limits) -> Result<oci::BlockIo> {
+    let mut block = oci::BlockIo { weight: limits.blkio_weight, ..oci::BlockIo::default() };
+    for one in &limits.io {
+        let (character, major, minor) = number_of(&one.device)?;
+        if character {
+            return Err(Error::new(Kind::Invalid, format!("{} is no block device", one.device)));
+        }
+        let rate = oci::ThrottleDevice { major: major.into(), minor: minor.into(), rate: one.rate };
+        match one.kind {
+            IoKind::ReadBps => block.throttle_read_bps_device.push(rate),
+            IoKind::WriteBps => block.throttle_write_bps_device.push(rate),
+            IoKind::ReadIops => block.throttle_read_iops_device.push(rate),
+            IoKind::WriteIops => block.throttle_write_iops_device.push(rate),
+        }
     }
+    Ok(block)
 }
 
 fn can_limit_processes() -> bool {

@@ -113,6 +113,7 @@ pub(crate) fn inspect(store: &Store, container: &str) -> Result<Inspection> {
             .map(|state| state.restarts)
             .or(last.as_ref().map(|last| last.restarts))
             .unwrap_or(0),
+        oom_kills: state.as_ref().map_or(0, |state| state.oom_kills),
         oom_killed: last.as_ref().is_some_and(|last| last.oom_killed),
         error: last.and_then(|last| last.error),
         ids: found.record.ids.map(|ids| ids.base),

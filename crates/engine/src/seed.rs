@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use kernel::fs;
-use kernel::mount::{self, Depth, Parameter};
+use kernel::mount::{self, Depth};
 use kernel::root::Root;
 use kernel::types::{IdRange, attr};
 use plan::Tree;
@@ -26,14 +26,10 @@ const LARGEST: usize = 64 * 1024;
 
 /// The root of an image, without the rights to change anything.
 pub(crate) fn image_root(tree: &image::Tree) -> Result<Root> {
-    let layers = tree.lowers.iter().map(|path| kernel::root::open_directory_path(path));
-    let layers = layers.collect::<kernel::Result<Vec<_>>>()?;
-    if let [only] = layers.as_slice() {
-        return Ok(Root::new(kernel::file::duplicate(only)?));
+    if let [only] = tree.lowers.as_slice() {
+        return Ok(Root::new(kernel::root::open_directory_path(only)?));
     }
-    let parameters: Vec<Parameter<'_>> =
-        layers.iter().map(|layer| Parameter::Fd("lowerdir+", std::os::fd::AsFd::as_fd(layer))).collect();
-    let overlay = mount::new("overlay", &parameters, attr::RDONLY | attr::NODEV)?;
+    let overlay = runtime::mount_layers(&tree.lowers)?;
     Ok(Root::new(kernel::root::open_directory(&overlay, ".")?))
 }
 

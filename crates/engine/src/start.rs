@@ -7,6 +7,7 @@ use std::path::Path;
 use kernel::cgroup::{Group, Layout};
 use kernel::lock::Lock;
 use kernel::process::{self, Forked};
+use kernel::types::attr;
 use plan::{Facts, Plan};
 use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Replan, Request};
 use spec::definition::{Definition, Network, Share};
@@ -84,6 +85,7 @@ pub(crate) fn compile(composed: Composed, definition: &Definition, facts: &Facts
     let request = plan::Request {
         trees: composed.trees,
         init: definition.init,
+        system: definition.system.is_some(),
         // Its networks are attached while it makes its mounts; without one the keeper still hears where they would be.
         limits_later: crate::network::is_own(definition),
         group_later: driver::by_systemd(definition)?,
@@ -100,16 +102,30 @@ pub(crate) fn of_plan(error: plan::Error) -> Error {
     Error { kind: Kind::Invalid, message: error.to_string(), hint }
 }
 
+/// A whole system divides a tree of version 2; where the host has mounted none, it gets one, which stays.
+fn unify(store: &Store, definition: &Definition) -> Result<()> {
+    if definition.system.is_none() || Layout::detect()?.unified.is_some() {
+        return Ok(());
+    }
+    let place = store.place.run.join("cgroup2");
+    kernel::file::make_directories(&store.place.run, 0o700)?;
+    kernel::file::make_directory(&place, 0o700)?;
+    let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let tree = kernel::mount::new("cgroup2", &[], attributes).doing(|| "mount control groups of version 2")?;
+    Ok(kernel::mount::attach(&tree, kernel::root::open_directory_path(&place)?)?)
+}
+
 fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
     let definition = &found.record.definition;
     let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
+    unify(store, definition)?;
     let facts = facts()?;
     let composed = compose::compose(store, found, &directory, &run)?;
     let plan = compile(composed, definition, &facts)?;
     let networks = crate::network::prepare(store, found)?;
     let prepared = Prepared::make(store, found, &run, &networks.attachments);
     let prepared = prepared.inspect_err(|_| drop(kernel::file::remove_any(&run)))?;
-    let resources = compose::resources(definition);
+    let resources = compose::resources(definition)?;
     let unit = driver::unit(&store.place, found, &resources, &facts.cgroups)?;
     let group = Group::new(facts.cgroups, &plan.cgroup.name);
     let (ours, theirs) = kernel::socket::pair()?;

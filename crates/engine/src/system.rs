@@ -54,6 +54,9 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
         _ if definition.init => refuse("--init (the image's own init is process 1)"),
         _ if definition.user.is_some() => refuse("--user"),
         _ if definition.workdir.is_some() => refuse("--workdir"),
+        _ if definition.entrypoint.is_some() => {
+            refuse("--entrypoint").map_err(|error: Error| error.hint("name another init after the image"))
+        }
         _ => Ok(()),
     }
 }

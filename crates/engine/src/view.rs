@@ -87,8 +87,10 @@ pub struct Inspection {
     pub summary: Summary,
     /// Times that it was restarted by its policy since it was started by hand.
     pub restart_count: u32,
-    /// Did the kernel kill one of its processes for lack of memory?
+    /// Did the kernel kill one of its processes for lack of memory, in the last run that ended?
     pub oom_killed: bool,
+    /// How many it has killed since the container was started by hand, while it runs.
+    pub oom_kills: u64,
     /// Why it could not be started last, if so.
     pub error: Option<String>,
     /// The first id of its range on the host; none with the host's ids.

@@ -16,6 +16,8 @@ pub enum Interest {
     Read,
     /// Something can be written (or the other side is gone).
     Write,
+    /// A file of the kernel has changed.
+    Change,
 }
 
 /// Waits until at least one descriptor is ready or `timeout_ms` is over; says for each whether it is.
@@ -26,7 +28,11 @@ pub fn wait(watched: &[(BorrowedFd<'_>, Interest)], timeout_ms: Option<u64>) -> 
     let mut list: Vec<PollFd<'_>> = watched
         .iter()
         .map(|(fd, interest)| {
-            let flags = if *interest == Interest::Read { PollFlags::IN } else { PollFlags::OUT };
+            let flags = match interest {
+                Interest::Read => PollFlags::IN,
+                Interest::Write => PollFlags::OUT,
+                Interest::Change => PollFlags::PRI,
+            };
             PollFd::from_borrowed_fd(*fd, flags)
         })
         .collect();

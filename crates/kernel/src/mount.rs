@@ -49,6 +49,12 @@ pub fn new(kind: &str, parameters: &[Parameter<'_>], attributes: u64) -> Result<
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).call(|| format!("fsmount({kind})"))
 }
 
+/// Does the kernel know file systems of type `kind`? It loads the module that does.
+#[must_use]
+pub fn is_known(kind: &str) -> bool {
+    rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
+}
+
 fn configure(context: &OwnedFd, parameter: Parameter<'_>) -> Result<()> {
     match parameter {
         Parameter::Flag(key) => {

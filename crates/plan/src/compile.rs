@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub bundle: Option<&'a Path>,
     /// A process 1 goes in front.
     pub init: bool,
+    /// A whole system: when memory runs out, what has used it is killed, and not everything.
+    pub system: bool,
     /// The root is not pivoted to but moved over the old one.
     pub no_pivot: bool,
     /// The session keyring stays.
@@ -91,7 +93,7 @@ impl Builder<'_> {
 pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<Plan, Error> {
     let (new, join) = namespaces(&spec.linux)?;
     let mut limits = limits(&spec.linux.resources)?;
-    limits.oom_group = request.bundle.is_none() && limits.memory.is_some();
+    limits.oom_group = request.bundle.is_none() && !request.system && limits.memory.is_some();
     let mut rules = device_rules(&spec.linux.resources.devices)?;
     if request.bundle.is_some() && !rules.is_empty() {
         rules.extend(device::always_allowed());

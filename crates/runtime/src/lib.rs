@@ -22,6 +22,6 @@ pub use keeper::{Finish, Keeper, Replan, RestartPolicy, Unit, Wire};
 pub use launch::{Company, Failure, FailureKind, Launched, Orders, failure_of, launch, write_maps};
 pub use log::{LogReader, LogRecord, LogWriter, Stream};
 pub use mounts::{add_mounts, remove_mounts};
-pub use overlay::mount_tree;
+pub use overlay::{mount_layers, mount_tree};
 pub use protocol::{Answer, Connection, Request};
 pub use state::{Exited, Phase, State, is_kept, take_alive};

@@ -14,8 +14,7 @@ use crate::program::{Inside, Made, Shape};
 
 /// A null device, verified, and an empty directory: for what is masked.
 pub(crate) fn covers() -> Result<[OwnedFd; 2]> {
-    let null = mount::clone(Path::new("/dev/null"), false)?;
-    kernel::root::verify_device(&null, true, Some((1, 3)))?;
+    let null = device(Path::new("/dev/null"), true, Some((1, 3)))?;
     let parameters = [Parameter::Text("size", "0"), Parameter::Text("nr_inodes", "1")];
     let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     Ok([null, mount::new("tmpfs", &parameters, attributes)?])
@@ -106,14 +105,19 @@ pub(crate) fn make(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd>
             kernel::root::make_device(&home, "node", *character, (*major, *minor), *owner)?;
             mount::clone_at(&home, Path::new("node"), false)
         }
-        Source::Device { path, character, number } => {
-            let node = mount::clone(path, false)?;
-            kernel::root::verify_device(&node, *character, *number)?;
-            Ok(node)
-        }
+        Source::Device { path, character, number } => device(path, *character, *number),
         Source::CopyUp { root, path, parameters, attributes } => copy_up(root, path, parameters, *attributes),
         Source::Bind { .. } => bind(source, userns),
     }
+}
+
+/// A device of the host, verified. On hosts with systemd `/dev` is shared: what would be mounted over a copy that is its peer
+/// would be mounted over the host's own device.
+fn device(path: &Path, character: bool, number: Option<(u32, u32)>) -> Result<OwnedFd> {
+    let node = mount::clone(path, false)?;
+    mount::set_propagation(&node, Propagation::Private, Depth::One)?;
+    kernel::root::verify_device(&node, character, number)?;
+    Ok(node)
 }
 
 fn bind(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {

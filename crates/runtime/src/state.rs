@@ -57,6 +57,9 @@ pub struct State {
     /// When its init said that everything is up, RFC 3339; of a whole system only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
+    /// Processes that the kernel has killed for lack of memory, within this keeper's life.
+    #[serde(default)]
+    pub oom_kills: u64,
     /// Restarts by policy since it was started by hand.
     pub restarts: u32,
     /// How it ended last, within this keeper's life.

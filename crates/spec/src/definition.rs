@@ -16,6 +16,8 @@ use crate::reference::Reference;
 use crate::signal::Signal;
 use crate::system::{Autostart, CgroupDriver, System};
 
+pub use crate::limits::Limits;
+
 /// Everything asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -292,79 +294,6 @@ impl FromStr for Device {
         crate::mount::check_target(source)?;
         crate::mount::check_target(target)?;
         Ok(Self { source: source.to_owned(), target: target.to_owned(), access: access.to_owned() })
-    }
-}
-
-/// Limits of the control group; `None` leaves one as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes of memory; `u64::MAX` is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Bytes of memory and swap together; `u64::MAX` is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_swap: Option<u64>,
-    /// Thousandths of a processor; `u64::MAX` is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub milli_cpus: Option<u64>,
-    /// Weight, 2 to 262144.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_shares: Option<u64>,
-    /// List of processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpuset_cpus: Option<String>,
-    /// Processes and threads; `u64::MAX` is no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u64>,
-    /// Weight, 10 to 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blkio_weight: Option<u16>,
-}
-
-impl Limits {
-    /// These limits with those of `change` in their place where it has one.
-    #[must_use]
-    pub fn changed_by(&self, change: &Self) -> Self {
-        Self {
-            memory: change.memory.or(self.memory),
-            memory_swap: change.memory_swap.or(self.memory_swap),
-            milli_cpus: change.milli_cpus.or(self.milli_cpus),
-            cpu_shares: change.cpu_shares.or(self.cpu_shares),
-            cpuset_cpus: change.cpuset_cpus.clone().or_else(|| self.cpuset_cpus.clone()),
-            pids: change.pids.or(self.pids),
-            blkio_weight: change.blkio_weight.or(self.blkio_weight),
-        }
-    }
-
-    /// Are they consistent with each other?
-    ///
-    /// # Errors
-    /// The limit that is out of range.
-    pub fn check(&self) -> Result<(), Invalid> {
-        const SMALLEST: u64 = 512 * 1024;
-        let refuse = |what, value: u64, reason: &str| Err(Invalid::new(what, value.to_string(), reason));
-        match (self.memory, self.memory_swap) {
-            (Some(memory), _) if memory < SMALLEST => {
-                return refuse("memory limit", memory, "no program starts in less than 512K");
-            }
-            (Some(memory), Some(swap)) if swap < memory => {
-                return refuse("memory and swap limit", swap, "it is below the memory limit, which it includes");
-            }
-            (None, Some(swap)) if swap != u64::MAX => {
-                return refuse("memory and swap limit", swap, "it needs a memory limit (--memory) too");
-            }
-            _ => {}
-        }
-        match (self.cpu_shares, self.blkio_weight, self.pids) {
-            (Some(shares), ..) if !(2..=262_144).contains(&shares) => {
-                refuse("processor shares", shares, "they must be 2 to 262144")
-            }
-            (_, Some(weight), _) if !(10..=1000).contains(&weight) => {
-                refuse("I/O weight", weight.into(), "it must be 10 to 1000")
-            }
-            (.., Some(0)) => refuse("process limit", 0, "it must be at least 1 (-1 for none)"),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod definition;
 pub mod error;
 pub mod image;
+pub mod limits;
 pub mod mac;
 pub mod mount;
 pub mod name;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask test`: passes all tests on a machine that has only Rust and root, and says what was skipped and why.
 
-mod packages;
-mod summary;
+pub(crate) mod packages;
+pub(crate) mod summary;
 
-use crate::{Result, cargo, tidy};
+use crate::{Result, cargo, tidy, vm};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use summary::Summary;
@@ -59,9 +59,19 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
     if !fast && filters.is_empty() {
         let good = crate::fuzz::run(&["--seconds", FUZZ_SECONDS])? == ExitCode::SUCCESS;
         summary.check("fuzz: see what it found above", good);
+        in_machine(summary);
     }
     // Tests that failed are counted by the report; whatever else went wrong is told here.
     if bad > 0 { Ok(()) } else { ended }
+}
+
+/// A selection of the tests on a stock host, which this one is not.
+fn in_machine(summary: &mut Summary) {
+    match vm::run_in_machine() {
+        Ok(Ok(other)) => summary.add("vm", other),
+        Ok(Err(reason)) => summary.skip("the tests in the machine of cargo xtask vm", &reason),
+        Err(reason) => summary.fail(&format!("vm: {reason}")),
+    }
 }
 
 fn forget(path: &Path) -> Result<()> {

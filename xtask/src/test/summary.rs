@@ -15,6 +15,8 @@ pub(crate) struct Summary {
     /// Reason by test.
     skipped: BTreeMap<String, String>,
     reasons: Vec<String>,
+    /// How many of all these were elsewhere: a line for each place.
+    elsewhere: Vec<String>,
 }
 
 impl Summary {
@@ -51,11 +53,29 @@ impl Summary {
         }
     }
 
+    /// Adds what was done in another place; its lines begin with that.
+    pub(crate) fn add(&mut self, place: &str, other: Self) {
+        self.elsewhere.push(format!("{place}: {}\n", other.counts()));
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped.into_iter().map(|(name, reason)| (format!("{place}: {name}"), reason)));
+        self.reasons.extend(other.reasons.into_iter().map(|reason| format!("{place}: {reason}")));
+    }
+
+    /// Something that could not be done at all, without being a fault.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped.insert(name.to_owned(), reason.to_owned());
+    }
+
+    fn counts(&self) -> String {
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
+    }
+
     fn text(&self) -> String {
         let skips = self.skipped.iter().map(|(name, reason)| format!("skipped: {name}: {reason}\n"));
         let fails = self.reasons.iter().map(|reason| format!("failed: {reason}\n"));
-        let lines: String = skips.chain(fails).collect();
-        format!("{lines}{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
+        let lines: String = skips.chain(fails).chain(self.elsewhere.iter().cloned()).collect();
+        lines + &self.counts()
     }
 
     pub(crate) fn print(&self) -> ExitCode {
@@ -78,6 +98,18 @@ mod tests {
         assert_eq!(summary.text(), "skipped: a::b: no btrfs: here\n7 passed, 2 failed, 1 skipped");
         summary.fail("cargo build: exit status: 101");
         assert!(summary.text().ends_with("failed: cargo build: exit status: 101\n7 passed, 3 failed, 1 skipped"));
+    }
+
+    #[test]
+    fn what_was_elsewhere_counts_and_is_told() {
+        let mut there = Summary { passed: 3, ..Summary::default() };
+        there.skip("a", "no b");
+        there.fail("c");
+        let mut summary = Summary { passed: 2, ..Summary::default() };
+        summary.skip("a", "no d");
+        summary.add("vm", there);
+        let text = "skipped: a: no d\nskipped: vm: a: no b\nfailed: vm: c\nvm: 3 passed, 1 failed, 1 skipped\n5 passed, 1 failed, 2 skipped";
+        assert_eq!(summary.text(), text);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 use engine::{Attach, Engine, Result};
 
 use super::create::make;
-use super::run::tell_warnings;
+use super::run::{tell_warnings, write_pid};
 use crate::app::Context;
 use crate::definition::{definition, seconds, text};
 use crate::flags::{switch, value};
@@ -43,6 +43,9 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
         engine.remove(name, engine::Removal { force: true, volumes: true }).ok();
     })?;
     tell_warnings(context, &session);
+    if let Some(path) = text(matches, "pidfile") {
+        write_pid(&path, &session)?;
+    }
     if matches.get_flag("no-wait") {
         output::line(name);
         return Ok(0);

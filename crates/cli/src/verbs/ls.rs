@@ -88,6 +88,7 @@ fn table(list: &[Summary], full: bool) {
             vec![
                 one.name.as_str().into(),
                 cut(&one.id, if full { usize::MAX } else { ID }).into(),
+                one.kind.into(),
                 one.image.as_str().into(),
                 cut(&one.command.replace(['\n', '\t'], " "), if full { usize::MAX } else { COMMAND }).into(),
                 status(one),
@@ -97,7 +98,7 @@ fn table(list: &[Summary], full: bool) {
             ]
         })
         .collect();
-    output::table(&["NAME", "ID", "IMAGE", "COMMAND", "STATUS", "ADDRESS", "MEMORY", "AGE"], &rows);
+    output::table(&["NAME", "ID", "KIND", "IMAGE", "COMMAND", "STATUS", "ADDRESS", "MEMORY", "AGE"], &rows);
 }
 
 fn status(one: &Summary) -> Cell {

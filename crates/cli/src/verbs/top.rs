@@ -2,7 +2,7 @@
 //! `cella top`: the processes of a container, with the ids of both sides.
 
 use clap::{Arg, ArgMatches, Command};
-use engine::Result;
+use engine::{ProcessRow, Result};
 
 use crate::app::Context;
 use crate::definition::text;
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let Some(container) = text(matches, "container") else {
         return super::stats::watch(&engine, &[], json, false);
     };
-    let rows = engine.top(&container)?;
+    let rows = tree(engine.top(&container)?);
     if json {
         output::json(&rows);
         return Ok(0);
@@ -45,4 +45,20 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
         .collect();
     output::table(&["PID", "HOST-PID", "UID", "HOST-UID", "S", "TIME", "MEMORY", "COMMAND"], &cells);
     Ok(0)
+}
+
+/// Children below their parents, indented; whose parent is outside comes first.
+fn tree(rows: Vec<ProcessRow>) -> Vec<ProcessRow> {
+    let is_inside = |pid: i32| rows.iter().any(|row| row.pid == pid);
+    let mut left: Vec<(i32, usize)> =
+        rows.iter().filter(|row| !is_inside(row.parent)).map(|row| (row.pid, 0)).rev().collect();
+    let mut sorted = Vec::with_capacity(rows.len());
+    while let Some((pid, depth)) = left.pop() {
+        let Some(row) = rows.iter().find(|row| row.pid == pid) else { continue };
+        sorted.push(ProcessRow { command: format!("{}{}", "  ".repeat(depth.min(20)), row.command), ..row.clone() });
+        left.extend(
+            rows.iter().filter(|row| row.parent == pid && row.pid != pid).map(|row| (row.pid, depth + 1)).rev(),
+        );
+    }
+    sorted
 }

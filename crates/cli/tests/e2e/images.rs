@@ -4,12 +4,21 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Store, is_root};
+use crate::support::{Store, is_root, skip};
 
 #[track_caller]
 fn tool(directory: &Path, program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Are these programs installed? A test that needs them is skipped otherwise.
+fn all_there(test: &str, programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| !Path::new("/usr/bin").join(program).exists());
+    if let Some(missing) = missing {
+        skip(test, &format!("{missing} is not installed"));
+    }
+    missing.is_none()
 }
 
 /// A root file system of one static program.
@@ -80,7 +89,8 @@ fn an_image_made_by_umoci_runs_with_its_configuration() {
 
 #[test]
 fn an_image_made_by_buildah_runs() {
-    if !is_root("an_image_made_by_buildah_runs") {
+    let test = "an_image_made_by_buildah_runs";
+    if !is_root(test) || !all_there(test, &["buildah"]) {
         return;
     }
     let store = Store::new("buildah");
@@ -150,7 +160,8 @@ fn hostile_archives_are_refused_and_leave_nothing() {
 
 #[test]
 fn a_distribution_is_made_from_its_packages_and_keeps_its_changes() {
-    if !is_root("a_distribution_is_made_from_its_packages_and_keeps_its_changes") {
+    let test = "a_distribution_is_made_from_its_packages_and_keeps_its_changes";
+    if !is_root(test) || !all_there(test, &["mmdebstrap"]) {
         return;
     }
     let store = Store::new("bootstrap");
@@ -161,5 +172,41 @@ fn a_distribution_is_made_from_its_packages_and_keeps_its_changes() {
     assert!(first.starts_with("apt ") && first.ends_with("\nbookworm") && !first.contains("again"), "{first}");
     assert!(store.cella(&["start", "-a", "b"]).ok().contains("again"));
     store.cella(&["rm", "b"]).ok();
+    store.finish();
+}
+
+/// Runs a program for which fsconfig(2) takes no descriptors: EINVAL, as overlayfs before Linux 6.13.
+const BEFORE_6_13: &str = r#"
+import ctypes, os, struct, sys
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+one = lambda code, k, then=0, other=0: struct.pack("HBBI", code, then, other, k)
+code = (one(LOAD, 0) + one(EQUAL, 431, 0, 3) + one(LOAD, 24) + one(EQUAL, 5, 0, 1)
+        + one(RETURN, 0x50000 | 22) + one(RETURN, 0x7fff0000))
+class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+prctl = ctypes.CDLL(None).prctl
+assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn layers_have_names_on_a_kernel_that_takes_no_descriptors() {
+    let test = "layers_have_names_on_a_kernel_that_takes_no_descriptors";
+    if !is_root(test) {
+        return;
+    }
+    let store = Store::new("old-overlay");
+    let cella = |arguments: &[&str]| -> crate::support::Done {
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        command.args(["-ISc", BEFORE_6_13]).arg(crate::support::program()).env("CELLA_ROOT", &store.root);
+        command.args(arguments).stdin(std::process::Stdio::null()).output().unwrap().into()
+    };
+    let script = "id -u; stat -c %u /usr/bin/env; touch /usr/mine /mine && stat -c %u /mine; grep -c ' / / .* overlay ' /proc/self/mountinfo";
+    let seen = cella(&["run", "--rm", "--network", "none", "host", "sh", "-c", script]).ok();
+    assert_eq!(seen, "0\n0\n0\n1");
+    // What was written is there again.
+    cella(&["run", "--name", "kept", "--network", "none", "host", "touch", "/kept"]).ok();
+    cella(&["start", "kept"]).ok();
+    assert!(store.root.join("containers/kept/upper/0/kept").exists());
+    store.cella(&["rm", "-f", "kept"]).ok();
     store.finish();
 }

@@ -207,3 +207,25 @@ fn a_device_may_have_another_name_inside() {
     assert!(privileged.ok().ends_with("mounted"));
     store.finish();
 }
+
+#[test]
+fn what_its_user_namespace_uses_counts_on_its_own_ids() {
+    let test = "what_its_user_namespace_uses_counts_on_its_own_ids";
+    if !is_root(test) {
+        return;
+    }
+    let store = Store::new("owner");
+    store.cella(&["run", "-d", "--name", "o", "host", "sleep", "60"]).ok();
+    // NS_GET_OWNER_UID. With root as the owner of all, a dozen systems use up what root has of inotify (EMFILE).
+    let ask =
+        "import ctypes, fcntl, sys; u = ctypes.c_uint(); fcntl.ioctl(open(sys.argv[1]), 0xb704, u); print(u.value)";
+    let file = format!("/proc/{}/ns/user", store.inspect("o", "pid"));
+    let output = std::process::Command::new("python3").args(["-c", ask, &file]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), store.inspect("o", "ids"));
+    let bits = "import ctypes; print(ctypes.CDLL(None).prctl(27, 0, 0, 0, 0))";
+    assert_eq!(store.cella(&["exec", "o", "python3", "-c", bits]).ok(), "0");
+    let first = "sed -n 's/^CapBnd:\\t//p' /proc/1/status";
+    assert_eq!(store.cella(&["exec", "o", "sh", "-c", first]).ok(), "00000000800404fb");
+    store.cella(&["rm", "-f", "o"]).ok();
+    store.finish();
+}

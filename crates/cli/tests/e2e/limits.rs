@@ -89,3 +89,82 @@ fn ulimits_sysctls_and_the_oom_score() {
     store.sh(&["--sysctl", "kernel.panic=1"], "true").fails(125);
     store.finish();
 }
+
+/// A block device of this host.
+fn disk() -> Option<String> {
+    let name = std::fs::read_dir("/sys/block").ok()?.flatten().map(|entry| entry.file_name()).find(|name| {
+        let name = name.to_string_lossy();
+        !name.starts_with("loop") && !name.starts_with("ram") && std::path::Path::new(&format!("/dev/{name}")).exists()
+    })?;
+    Some(format!("/dev/{}", name.to_string_lossy()))
+}
+
+#[test]
+fn every_controller_has_its_limit_and_changes_it_while_it_runs() {
+    let test = "every_controller_has_its_limit_and_changes_it_while_it_runs";
+    if !is_root(test) {
+        return;
+    }
+    let Some(disk) = disk() else { return crate::support::skip(test, "there is no disk") };
+    let store = Store::new("controllers");
+    let (read, write) = (format!("{disk}:10m"), format!("{disk}:100"));
+    let flags = [
+        "run",
+        "-d",
+        "--name",
+        "c",
+        "--memory",
+        "64m",
+        "--memory-reservation",
+        "32m",
+        "--cpuset-mems",
+        "0",
+        "--device-read-bps",
+        &read,
+        "--device-write-iops",
+        &write,
+        "host",
+        "sleep",
+        "60",
+    ];
+    store.cella(&flags).ok();
+    assert_eq!(control(&store, "c", &["memory.low", "memory.soft_limit_in_bytes"]), (32 << 20).to_string());
+    assert_eq!(control(&store, "c", &["cpuset.mems"]), "0");
+    let rates = || control(&store, "c", &["io.max", "blkio.throttle.read_bps_device"]);
+    assert!(rates().contains("10485760"), "{}", rates());
+    let read = format!("{disk}:20m");
+    store.cella(&["set", "--device-read-bps", &read, "--memory-reservation", "16m", "c"]).ok();
+    assert!(rates().contains("20971520"), "{}", rates());
+    assert_eq!(control(&store, "c", &["memory.low", "memory.soft_limit_in_bytes"]), (16 << 20).to_string());
+    for (flags, word) in [
+        (["--device-read-bps", "/dev/null:1m"], "is no block device"),
+        (["--device-read-bps", "/dev/nothing:1m"], "/dev/nothing"),
+        (["--hugetlb", "2MB"], "2MB=64m"),
+        (["--cgroup-conf", "cgroup.procs=1"], "is not a limit"),
+        (["--memory-reservation", "100m"], "above the memory limit"),
+    ] {
+        let error = store.cella(&[&["set"][..], &flags, &["c"]].concat());
+        assert!(error.code != 0 && error.err.contains(word), "{flags:?}: {}", error.err);
+    }
+    store.cella(&["rm", "-f", "c"]).ok();
+    store.finish();
+}
+
+#[test]
+fn huge_pages_are_limited_by_their_size() {
+    let test = "huge_pages_are_limited_by_their_size";
+    if !is_root(test) {
+        return;
+    }
+    let controllers = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"];
+    if !controllers.iter().any(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("hugetlb"))) {
+        return crate::support::skip(test, "there is no hugetlb controller of version 2");
+    }
+    let store = Store::new("hugetlb");
+    let flags = ["--hugetlb", "2MB=4m", "--cgroup-conf", "hugetlb.1GB.max=0"];
+    store.cella(&[&["run", "-d", "--name", "h"], &flags[..], &["host", "sleep", "60"]].concat()).ok();
+    assert_eq!(control(&store, "h", &["hugetlb.2MB.max"]), (4 << 20).to_string());
+    assert_eq!(control(&store, "h", &["hugetlb.1GB.max"]), "0");
+    store.cella(&["rm", "-f", "h"]).ok();
+    store.finish();
+}

@@ -17,6 +17,12 @@ const ALWAYS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices", "blkio"
 /// What is delegated by a kernel that does not say.
 const DELEGATED: &str = "cgroup.procs cgroup.threads cgroup.subtree_control";
 
+/// The group for what was at the top of a container's tree before there were groups below it.
+const REST: &str = "rest";
+
+/// How often the processes of a group are looked for: they may have children meanwhile.
+const ATTEMPTS: usize = 20;
+
 /// How long a killed group may take to become empty.
 const EMPTY_TIMEOUT_MS: u64 = 10_000;
 
@@ -360,7 +366,7 @@ impl Group {
     /// Removes the group when it has neither processes nor groups below it; `false` when it is to be emptied first.
     #[must_use]
     pub fn remove_empty(&self) -> bool {
-        let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT));
+        let gone = |path: PathBuf| matches!(rustix::fs::rmdir(&path), Ok(()) | Err(Errno::NOENT)) || !path.exists();
         let legacy = self.layout.legacy.iter().map(|one| one.path.join(&self.name));
         let left = self.unified().into_iter().chain(legacy).map(gone).filter(|gone| !gone).count();
         left == 0
@@ -418,12 +424,53 @@ fn enable(directory: &Path, wanted: &[&str]) -> Result<()> {
         .filter(|name| !enabled.split_whitespace().any(|have| have == **name))
         .map(|name| format!("+{name}"))
         .collect();
-    if missing.is_empty() || write(&file, &missing.join(" ")).is_ok() {
+    if missing.is_empty() {
         return Ok(());
+    }
+    match write(&file, &missing.join(" ")) {
+        Ok(()) => return Ok(()),
+        // Inside a container its own group is the top of the tree, and has the processes that it was started with.
+        Err(error) if error.is(Errno::BUSY) && is_top(directory) => {
+            make_room(directory)?;
+            if write(&file, &missing.join(" ")).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(_) => {}
     }
     // One that this part of the tree may not pass on is missed by the limit that needs it, if there is one.
     for one in &missing {
         write(&file, one).ok();
+    }
+    Ok(())
+}
+
+/// Is it what this process sees as the top of the tree, and not the kernel's own?
+fn is_top(directory: &Path) -> bool {
+    directory.join("cgroup.type").exists()
+        && !directory.parent().is_some_and(|above| above.join("cgroup.procs").exists())
+}
+
+/// Puts the processes of a group into one below it: with controllers for those below a group has no processes of its own.
+fn make_room(directory: &Path) -> Result<()> {
+    let rest = directory.join(REST);
+    match make(&rest) {
+        Err(error) if error.is(Errno::EXIST) => {}
+        other => other?,
+    }
+    for _ in 0..ATTEMPTS {
+        let file = directory.join("cgroup.procs");
+        let text = fs::read_to_string(&file).call(|| format!("read({file:?})"))?;
+        if text.is_empty() {
+            break;
+        }
+        for pid in text.lines() {
+            match write(&rest.join("cgroup.procs"), pid) {
+                // It has ended, or is about to.
+                Err(error) if error.is(Errno::SRCH) => {}
+                other => other?,
+            }
+        }
     }
     Ok(())
 }
@@ -462,6 +509,8 @@ fn remove_tree(path: &Path) -> Result<()> {
     for attempt in 0..200 {
         match rustix::fs::rmdir(path) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            // That is asked first: also of what is not there.
+            Err(Errno::ROFS) if !path.exists() => return Ok(()),
             Err(Errno::BUSY) => {
                 for child in children(path) {
                     remove_tree(&child)?;

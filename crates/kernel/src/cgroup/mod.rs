@@ -2,6 +2,7 @@
 //! Control groups, whichever of version 1, version 2 or a mix of both the host has: nobody above asks which.
 
 mod group;
+mod memory;
 mod settings;
 mod stats;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Call, Result};
 
 pub use group::{Group, joins};
+pub use memory::OomCount;
 pub use settings::{DeviceKind, DeviceRule, Limits, Setting, Throttle, UNLIMITED, settings};
 pub use stats::Stats;
 

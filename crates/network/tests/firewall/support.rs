@@ -16,7 +16,8 @@ pub(crate) fn skip(test: &str, reason: &str) {
     println!("SKIPPED: {test}: {reason}");
     if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
-        writeln!(file.unwrap(), "SKIPPED: {test}: {reason}").unwrap();
+        // In one call: others write, too.
+        file.unwrap().write_all(format!("SKIPPED: {test}: {reason}\n").as_bytes()).unwrap();
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn skipped(test: &str) -> bool {
     }
     println!("SKIPPED: {test}: it needs root");
     if let Some(path) = std::env::var_os("CELLA_SKIP_LOG") {
-        kernel::file::append(path.as_ref(), format!("{test}: it needs root\n").as_bytes()).unwrap();
+        kernel::file::append(path.as_ref(), format!("SKIPPED: {test}: it needs root\n").as_bytes()).unwrap();
     }
     true
 }

@@ -66,6 +66,61 @@ fn limits_are_the_kernels_and_update_changes_them() {
     });
 }
 
+fn is_version2(test: &str) -> bool {
+    let there = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    if !there {
+        crate::support::skip(test, "this host has control groups of version 1");
+    }
+    there
+}
+
+#[test]
+fn on_version_2_limits_are_the_kernels_and_update_changes_them() {
+    let test = "on_version_2_limits_are_the_kernels_and_update_changes_them";
+    if !is_version2(test) {
+        return;
+    }
+    both(test, |case| {
+        case.set("/linux/cgroupsPath", json!(format!("/{}", case.id)));
+        case.set(
+            "/linux/resources",
+            json!({
+                "memory": {"limit": 67_108_864, "swap": 67_108_864, "reservation": 33_554_432},
+                "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"},
+                "pids": {"limit": 77},
+                "hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}],
+            }),
+        );
+        case.start_sleeping();
+        assert_eq!(read(case, "", "memory.max"), "67108864");
+        assert_eq!(read(case, "", "memory.swap.max"), "0");
+        assert_eq!(read(case, "", "memory.low"), "33554432");
+        assert_eq!(read(case, "", "cpu.max"), "50000 100000");
+        assert_eq!(read(case, "", "cpuset.cpus"), "0");
+        assert_eq!(read(case, "", "pids.max"), "77");
+        assert_eq!(read(case, "", "hugetlb.2MB.max"), "4194304");
+        let weight: u64 = read(case, "", "cpu.weight").parse().unwrap();
+        assert!((1..100).contains(&weight), "{weight}: half the shares are less than the usual weight");
+        assert_eq!(case.exec(&["sh", "-c", "grep Cpus_allowed_list /proc/self/status | cut -f2"]).ok(), "0\n");
+        let id = case.id.clone();
+        case.call(&["update", "--memory", "33554432", "--cpu-quota", "20000", "--pids-limit", "55", &id]).ok();
+        assert_eq!(read(case, "", "memory.max"), "33554432");
+        assert_eq!(read(case, "", "pids.max"), "55");
+        assert_eq!(read(case, "", "cpu.max"), "20000 100000");
+        if case.is_ours() {
+            case.call(&["update", "--cpu-period", "50000", &id]).ok();
+            assert_eq!(read(case, "", "cpu.max"), "20000 50000", "the other half stays");
+            let resources = json!({"memory": {"limit": 4096, "checkBeforeUpdate": true}});
+            std::fs::write(case.path.join("r.json"), resources.to_string()).unwrap();
+            let error = case.call(&["update", "--resources", "r.json", &id]).fails(1);
+            assert!(error.contains("below what is used"), "{error}");
+        }
+        std::fs::write(case.path.join("r.json"), json!({"pids": {"limit": 44}}).to_string()).unwrap();
+        case.call(&["update", "-r", "r.json", &id]).ok();
+        assert_eq!(read(case, "", "pids.max"), "44");
+    });
+}
+
 #[test]
 fn nested_paths_are_made_and_the_leaf_removed() {
     both("nested_paths_are_made_and_the_leaf_removed", |case| {

@@ -269,3 +269,30 @@ fn masked_and_read_only_paths() {
         assert_eq!(out, "refused\n");
     });
 }
+
+/// On hosts with systemd all mounts are shared; here those of a mount namespace of the test's own are.
+#[test]
+fn what_is_mounted_over_a_mask_or_a_device_stays_inside() {
+    ours("what_is_mounted_over_a_mask_or_a_device_stays_inside", |case| {
+        let capabilities = json!(["CAP_SYS_ADMIN"]);
+        for set in ["bounding", "effective", "permitted"] {
+            case.set(&format!("/process/capabilities/{set}"), capabilities.clone());
+        }
+        // Masked twice, the second mount is over the first.
+        case.set("/linux/maskedPaths", json!(["/proc/keys", "/proc/keys", "/proc/timer_list"]));
+        case.script(
+            "for f in /proc/timer_list /dev/null /dev/zero; do mount -o bind /etc/passwd $f && echo over; done",
+        );
+        case.write_config();
+        let script = format!(
+            "mount --make-rshared / && cut -d' ' -f 3- /proc/self/mountinfo >before; {} --root state run {}; \
+             cut -d' ' -f 3- /proc/self/mountinfo | diff before - && stat -c %F /dev/null",
+            case.runtime.program, case.id
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c", &script]).current_dir(&case.path);
+        let output = command.output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(out, "over\nover\nover\ncharacter special file\n", "{output:?}");
+    });
+}

@@ -112,6 +112,34 @@ fn a_wrong_value_is_an_error() {
 }
 
 #[test]
+fn an_apparmor_profile_confines() {
+    let test = "an_apparmor_profile_confines";
+    let on = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
+    if !on || !std::path::Path::new("/usr/sbin/apparmor_parser").exists() {
+        crate::support::skip(test, "there is no AppArmor, or no parser of its profiles");
+        return;
+    }
+    both(test, |case| {
+        let (name, file) = (case.id.clone(), case.path.join("profile"));
+        let rules = "file, capability, network, signal, ptrace, mount, umount, pivot_root, deny /etc/passwd rw,";
+        std::fs::write(&file, format!("profile {name} flags=(attach_disconnected) {{ {rules} }}\n")).unwrap();
+        let parser = |word: &str| {
+            let status = std::process::Command::new("/usr/sbin/apparmor_parser").args([word, "-K"]).arg(&file).status();
+            assert!(status.unwrap().success(), "apparmor_parser {word}");
+        };
+        parser("-a");
+        case.set("/process/apparmorProfile", json!(name));
+        let out = case.prints("cat /proc/self/attr/current; cat /etc/passwd 2>/dev/null || echo denied");
+        assert_eq!(out, format!("{name} (enforce)\ndenied\n"));
+        case.start_sleeping();
+        assert_eq!(case.exec(&["cat", "/proc/self/attr/current"]).ok(), format!("{name} (enforce)\n"), "exec, too");
+        let id = case.id.clone();
+        case.call(&["delete", "--force", &id]).ok();
+        parser("-R");
+    });
+}
+
+#[test]
 fn only_the_standard_descriptors_are_there() {
     both("only_the_standard_descriptors_are_there", |case| {
         assert_eq!(case.prints("ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3 ");

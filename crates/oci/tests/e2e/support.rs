@@ -14,12 +14,13 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// Says why a test can not run here, and counts it.
 pub(crate) fn skip(test: &str, reason: &str) {
-    println!("skipped: {test}: {reason}");
+    println!("SKIPPED: {test}: {reason}");
     if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
         use std::io::Write;
         let file = std::fs::OpenOptions::new().append(true).create(true).open(log);
         if let Ok(mut file) = file {
-            writeln!(file, "{test}: {reason}").ok();
+            // In one call: others write, too.
+            file.write_all(format!("SKIPPED: {test}: {reason}\n").as_bytes()).ok();
         }
     }
 }

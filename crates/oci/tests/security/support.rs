@@ -2,7 +2,7 @@
 //! A bundle made of busybox, a root of its own, a canary that nobody may touch, and the runtimes that it is run with.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,11 @@ const OTHER: &str = "/usr/sbin/runc";
 /// Says that a test can not run here, and why; the caller returns.
 pub(crate) fn skip(test: &str, reason: &str) {
     println!("SKIPPED: {test}: {reason}");
+    if let Some(log) = std::env::var_os("CELLA_SKIP_LOG") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(log);
+        // In one call: others write, too.
+        file.unwrap().write_all(format!("SKIPPED: {test}: {reason}\n").as_bytes()).unwrap();
+    }
 }
 
 /// Whether the test can run: root, and a static busybox.

@@ -14,6 +14,7 @@
 //! One loop, one owner of this state. Everybody else reads `state.json` or asks through the socket.
 
 mod clients;
+mod memory;
 mod streams;
 mod system;
 mod unit;
@@ -201,6 +202,8 @@ struct Loop {
     rebooting: bool,
     /// Where its init says how far it is.
     mailbox: Option<OwnedFd>,
+    /// How often the kernel has killed for lack of memory.
+    oom: memory::Watch,
     /// When it is killed.
     deadline_ms: Option<u64>,
     /// When it is started again.
@@ -255,6 +258,7 @@ impl Loop {
             start_time: None,
             started: None,
             ready: None,
+            oom_kills: 0,
             restarts: 0,
             last: None,
         };
@@ -274,6 +278,7 @@ impl Loop {
             stopping: false,
             rebooting: false,
             mailbox,
+            oom: memory::Watch::default(),
             deadline_ms: None,
             again_ms: None,
             tick_ms: None,
@@ -330,6 +335,7 @@ impl Loop {
         self.state.ready = None;
         self.running = Some(Running { child: launched.child, since_ms: kernel::time::monotonic_ms(), started });
         self.tick();
+        self.oom.begin(&self.keeper.group);
         self.state.write(&self.keeper.run)?;
         self.tell_event("start", &[("pid", pid.to_string())]);
         for warning in launched.warnings {
@@ -370,6 +376,7 @@ impl Loop {
             watched.push((running.child.pidfd.as_fd(), Interest::Read));
         }
         // Whoever listens and does not keep up holds the program back, as a pipe does.
+        watched.extend(self.oom.news().map(|news| (news, Interest::Change)));
         watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
         self.streams.watch(&mut watched, self.clients.keep_up());
         self.clients.watch(&mut watched, self.streams.input_is_free());
@@ -379,6 +386,7 @@ impl Loop {
             self.heard_signal(number);
         }
         self.read_mail();
+        self.look_for_kills();
         self.reap()?;
         while let Some(socket) = kernel::socket::accept(&self.listener)? {
             self.clients.admit(socket);
@@ -399,7 +407,8 @@ impl Loop {
     }
 
     fn timeout(&self) -> Option<u64> {
-        let next = [self.deadline_ms, self.again_ms, self.tick_ms].into_iter().flatten().min()?;
+        let look_ms = self.running.as_ref().and_then(|_| self.oom.next_ms());
+        let next = [self.deadline_ms, self.again_ms, self.tick_ms, look_ms].into_iter().flatten().min()?;
         Some(next.saturating_sub(kernel::time::monotonic_ms()))
     }
 
@@ -457,10 +466,8 @@ impl Loop {
             self.backoff_ms = FIRST_BACKOFF_MS;
         }
         let code = self.code_of(exit);
-        let oom_killed = self.keeper.group.stats().oom_kills.unwrap_or(0) > 0;
-        if oom_killed {
-            self.tell_event("oom", &[]);
-        }
+        self.look_for_kills();
+        let oom_killed = self.oom.end() > 0;
         self.tell_event("die", &[("exit_code", code.to_string())]);
         let exited = self.exited(code, self.stopping);
         self.ended = Some(Exited { started: Some(running.started), oom_killed, ..exited });

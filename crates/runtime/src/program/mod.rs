@@ -17,6 +17,7 @@ pub(crate) use writer::Writer;
 pub(crate) mod option {
     pub(crate) const PARENT_DEATH_SIGNAL: u64 = 1;
     pub(crate) const DUMPABLE: u64 = 4;
+    pub(crate) const SECURE_BITS: u64 = 28;
     pub(crate) const NO_NEW_PRIVILEGES: u64 = 38;
 }
 
@@ -158,6 +159,22 @@ struct Lower<'a, 'fd> {
 }
 
 impl Lower<'_, '_> {
+    /// A user namespace belongs to whoever makes it, and counts on their limits (inotify, keys, namespaces): that of a container
+    /// of ours belongs to its own ids, so that a host has room for more than a dozen whole systems.
+    fn owner(&mut self) {
+        const KEEP_RIGHTS: u64 = 1 << 2;
+        let first = |map: &[plan::Map]| map.iter().find(|one| one.inside == 0).map(|one| u64::from(one.outside));
+        if let (true, Some(uid), Some(gid)) = (self.owns(), first(&self.plan.uid_map), first(&self.plan.gid_map)) {
+            self.to.push(code::PRCTL, &[option::SECURE_BITS, KEEP_RIGHTS]);
+            self.to.push_with(code::IDENTITY, 0, &[uid, gid, 0, 0]);
+        }
+    }
+
+    /// Is it a container of ours with a user namespace of its own?
+    fn owns(&self) -> bool {
+        !self.plan.trees.is_empty() && self.plan.new_namespaces.contains(&NamespaceKind::User)
+    }
+
     fn prefix(&mut self) {
         let given = self.given;
         self.to.push(code::SIGNALS, &[]);
@@ -184,6 +201,7 @@ impl Lower<'_, '_> {
                 let slot = self.to.slot(file.as_fd());
                 self.to.push(code::JOIN, &[slot, kind.flag()]);
             }
+            self.owner();
             self.to.push_with(code::CLONE, 1, &[clone_flags(self.plan, !given.groups.is_empty())]);
         }
         if given.dies_with_parent {
@@ -382,10 +400,17 @@ impl Lower<'_, '_> {
         let kind = NamespaceKind::Time.flag();
         self.to.push(code::UNSHARE, &[kind]);
         let path = self.to.text("/proc/self/timens_offsets");
+        // The file is of the process's own user only while that may look at it, whom nobody else is yet.
+        if self.owns() {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 1]);
+        }
         for offset in offsets {
             let line = format!("{} {} {}", offset.clock, offset.seconds, offset.nanoseconds);
             let bytes = self.to.bytes(line.as_bytes());
             self.to.push(code::WRITE_FILE, &[path, bytes, line.len() as u64]);
+        }
+        if self.owns() {
+            self.to.push(code::PRCTL, &[option::DUMPABLE, 0]);
         }
         let path = self.to.text("/proc/self/ns/time_for_children");
         self.to.push(code::JOIN_PATH, &[path, kind]);

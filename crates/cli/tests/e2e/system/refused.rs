@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::roots::image;
-use crate::support::{Store, is_root};
+use crate::support::{Done, Store, is_root};
 
 /// A copy of the busybox tree, to be spoilt.
 fn copy(store: &Store, test: &str) -> Option<String> {
@@ -103,6 +103,8 @@ fn what_can_not_go_together_is_refused() {
         ("--privileged", "--privileged"),
         ("--init", "--init"),
         ("--user=1", "--user"),
+        ("--workdir=/", "--workdir"),
+        ("--entrypoint=/bin/sh", "--entrypoint"),
     ] {
         let error = store.cella(&["create", "--system", flag, "host"]).fails(125);
         assert!(error.contains(word) && error.contains("can not be used with a system container"), "{error}");
@@ -117,5 +119,47 @@ fn what_can_not_go_together_is_refused() {
         assert!(error.contains("app is no system container"), "{error}");
         store.cella(&["rm", "app"]).ok();
     }
+    store.finish();
+}
+
+/// A shell script on a host whose control groups are changed by the first lines, which is over with the script.
+fn on_changed_host(store: &Store, change: &str, script: &str) -> Done {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-c", &format!("{change}\n{script}")]);
+    command.env("CELLA_ROOT", &store.root).env("C", crate::support::program()).stdin(std::process::Stdio::null());
+    command.output().unwrap().into()
+}
+
+#[test]
+fn control_groups_that_can_not_be_written_are_told() {
+    let test = "control_groups_that_can_not_be_written_are_told";
+    let Some(image) = image(test, "busybox") else { return };
+    let store = Store::new(test);
+    let change = "for m in $(awk '$5 ~ \"^/sys/fs/cgroup\" {print $5}' /proc/self/mountinfo); do mount -o remount,bind,ro $m; done";
+    let told = on_changed_host(&store, change, &format!("\"$C\" launch {image} m"));
+    assert_eq!(told.code, 1, "{} {}", told.out, told.err);
+    assert!(told.err.contains("/sys/fs/cgroup") && told.err.contains("EROFS"), "{}", told.err);
+    assert_eq!(store.cella(&["ls", "-aq"]).ok(), "");
+    store.finish();
+}
+
+#[test]
+fn a_host_with_version_1_alone_gets_a_tree_of_version_2() {
+    let test = "a_host_with_version_1_alone_gets_a_tree_of_version_2";
+    let Some(image) = image(test, "trixie") else { return };
+    if !Path::new("/sys/fs/cgroup/unified").exists() {
+        return crate::support::skip(test, "this host has version 2 alone");
+    }
+    let store = Store::new(test);
+    let script = format!(
+        "\"$C\" launch {image} m && \"$C\" exec m stat -fc %T /sys/fs/cgroup && \"$C\" set --pids-limit 500 m && \
+         \"$C\" stats --no-stream --format json m | grep -o '\"pids_limit\":[^,]*' && \"$C\" rm -f m && \
+         umount \"$CELLA_ROOT/run/cgroup2\" && rmdir \"$CELLA_ROOT/run/cgroup2\""
+    );
+    let seen = on_changed_host(&store, "umount /sys/fs/cgroup/unified || exit 9", &script).ok();
+    assert!(
+        seen.contains("systemd 257  0 failed units") && seen.contains("cgroup2fs") && seen.contains("500"),
+        "{seen}"
+    );
     store.finish();
 }

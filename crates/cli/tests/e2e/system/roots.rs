@@ -57,17 +57,14 @@ fn root(name: &str) -> Result<PathBuf, String> {
 
 fn packages(name: &str, to: &Path) -> Result<(), String> {
     let (_, suite, packages, distribution) = *ALL.iter().find(|(known, ..)| *known == name).unwrap();
-    let keys = format!("/usr/share/keyrings/{distribution}-archive-keyring.gpg");
-    if !Path::new(&keys).exists() {
-        return Err(format!("there is no {keys}"));
-    }
+    let keys = keys(distribution)?;
     let mirror = match distribution {
         "ubuntu" => "http://archive.ubuntu.com/ubuntu",
         _ => "http://deb.debian.org/debian",
     };
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=minbase", "--format=directory", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
-    command.arg(format!("--keyring={keys}")).arg(format!("--include={packages}"));
+    command.arg(format!("--keyring={}", keys.display())).arg(format!("--include={packages}"));
     let made = command.arg(suite).arg(to).arg(mirror).env("DEBIAN_FRONTEND", "noninteractive").output();
     match made {
         Ok(output) if output.status.success() => Ok(()),
@@ -78,6 +75,27 @@ fn packages(name: &str, to: &Path) -> Result<(), String> {
         }
         Err(error) => Err(format!("mmdebstrap: {error}")),
     }
+}
+
+/// What tells a distribution's packages from forged ones: the host's, or as Debian has packed it.
+fn keys(distribution: &str) -> Result<PathBuf, String> {
+    let file = format!("usr/share/keyrings/{distribution}-archive-keyring.gpg");
+    let (host, packed) = (Path::new("/").join(&file), Path::new(DIRECTORY).join(".keys"));
+    if host.exists() {
+        return Ok(host);
+    }
+    if !packed.join(&file).exists() {
+        fs::remove_dir_all(&packed).ok();
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--variant=extract", "--format=directory", "--include=ubuntu-archive-keyring", "trixie"]);
+        command
+            .arg(&packed)
+            .arg("http://deb.debian.org/debian")
+            .output()
+            .map_err(|error| format!("mmdebstrap: {error}"))?;
+    }
+    let found = packed.join(&file);
+    if found.exists() { Ok(found) } else { Err(format!("there is no {}", host.display())) }
 }
 
 /// A root with nothing but busybox, whose init it is.

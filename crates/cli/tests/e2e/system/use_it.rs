@@ -90,9 +90,9 @@ fn it_has_logins_sessions_and_users() {
     assert!(inside(&store, "su -l bob -c 'ping -c1 -W2 127.0.0.1'").contains("1 received"));
     let id = store.cella(&["shell", "-u", "bob", "m", "--", "sh", "-c", "id -un; echo $XDG_RUNTIME_DIR; pwd"]).ok();
     assert_eq!(id, "bob\n/run/user/1000\n/home/bob");
-    let root = format!("shell m");
+
     let typed = [("root@m", "loginctl list-sessions --no-legend; tty\n"), ("/dev/pts/", "exit\n")];
-    let shown = on_terminal(&store, &root, &typed);
+    let shown = on_terminal(&store, "shell m", &typed);
     assert!(shown.lines().any(|line| line.contains(" root ") && line.contains("pts/")), "{shown}");
     inside(&store, "loginctl enable-linger bob");
     until("their manager runs", || store.cella(&["exec", "m", "systemctl", "is-active", "user@1000"]).code == 0);
@@ -138,6 +138,9 @@ fn it_can_not_lift_its_limits_and_they_are_changed_outside() {
     store.cella(&["exec", "m", "pkill", "sleep"]);
     assert_ne!(inside(&store, greedy).trim(), "0");
     assert_eq!(inside(&store, "systemctl is-active systemd-journald"), "active");
+    until("it is told", || store.inspect("m", "oom_kills").parse::<u64>().unwrap() >= 1);
+    let events = store.cella(&["events", "--since", "1h", "--until", "0s"]).ok();
+    assert!(events.lines().any(|line| line.contains("  oom  m  killed=")), "{events}");
     store.cella(&["set", "--memory", "512M", "m"]).ok();
     assert_eq!(store.inspect("m", "memory_limit"), (512 << 20).to_string());
     // What was changed while it ran holds after a reboot.
