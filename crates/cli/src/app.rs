@@ -36,6 +36,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The directory that everything is kept below, when it is not the usual one.
+    pub(crate) fn root(&self) -> Option<PathBuf> {
+        (self.place.root != Place::standard().root).then(|| self.place.root.clone())
+    }
+
     pub(crate) fn engine(&self) -> engine::Result<Engine> {
         Engine::open(self.place.clone())
     }

@@ -124,6 +124,11 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
         number(matches, "oom-score-adj", -1000, 1000)?.and_then(|score| i32::try_from(score).ok());
     definition.log_max_size = text(matches, "log-max-size").map(|text| log_size(&text)).transpose()?;
     definition.system = system(matches, launched.is_some())?;
+    let said = texts(matches, "security-opt").iter().any(|option| option.starts_with("no-new-privileges"));
+    if definition.system.is_some() && !said {
+        // sudo and su are a part of what a system is.
+        definition.security.no_new_privileges = false;
+    }
     definition.autostart = autostart(matches)?;
     definition.cgroup_driver = parsed(matches, "cgroup-driver")?.unwrap_or_default();
     if definition.remove && definition.restart != Restart::No {
@@ -167,7 +172,8 @@ pub(crate) fn autostart(matches: &ArgMatches) -> Result<Option<Autostart>> {
         return Ok(None);
     }
     let order = number(matches, "order", -1_000_000, 1_000_000)?.and_then(|order| i32::try_from(order).ok());
-    Ok(Some(Autostart { order: order.unwrap_or(0), delay_ms: seconds(matches, "delay")?.unwrap_or(0) }))
+    let delay_ms = number(matches, "delay", 0, 86_400)?.and_then(|seconds| u64::try_from(seconds * 1000).ok());
+    Ok(Some(Autostart { order: order.unwrap_or(0), delay_ms: delay_ms.unwrap_or(0) }))
 }
 
 fn log_size(text: &str) -> Result<u64> {

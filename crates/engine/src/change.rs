@@ -33,7 +33,7 @@ pub(crate) fn rename(store: &Store, container: &str, new: &Name) -> Result<()> {
 
 pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec<String>> {
     let (mut found, _lock) = start::locked(store, container)?;
-    let name = found.name.clone();
+    let (name, mut warnings) = (found.name.clone(), Vec::new());
     let limits = found.record.definition.limits.changed_by(&change.limits);
     limits.check().doing(|| format!("change {name}"))?;
     let running = store.state(&found)?.is_some();
@@ -81,7 +81,8 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
                 facts.cgroups.legacy.is_empty(),
             );
             let told = runtime::systemd::set_properties(&crate::driver::bus(), &unit, &properties);
-            told.map_err(|error| Error::new(Kind::Own, format!("tell systemd of {unit}: {error}")))?;
+            // The limits are there; systemd may write its own again.
+            warnings.extend(told.err().map(|error| format!("systemd was not told of the limits of {unit}: {error}")));
         }
         if change.restart.is_some() {
             let policy = found.record.definition.restart.to_string();
@@ -89,7 +90,7 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
         }
     }
     store.events().append("set", &found.record.id, name.as_str(), &[])?;
-    Ok(Vec::new())
+    Ok(warnings)
 }
 
 fn refused(error: &kernel::Error, limits: &spec::definition::Limits, group: &Group) -> Error {

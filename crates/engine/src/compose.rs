@@ -131,7 +131,11 @@ pub(crate) fn trees(record: &Record, directory: &Path) -> Vec<Tree> {
 /// The user whom the definition, or else the image, names.
 pub(crate) fn user_of(record: &Record, trees: &[Tree]) -> Result<User> {
     let definition = &record.definition;
-    let of_image = record.config.user.clone().filter(|_| definition.system.is_none());
+    if definition.system.is_some() && definition.user.is_none() {
+        // Whatever its accounts say by now.
+        return Ok(User { home: "/root".to_owned(), ..User::default() });
+    }
+    let of_image = record.config.user.clone();
     lookup(&definition.user.clone().or(of_image).unwrap_or_default(), trees)
 }
 
@@ -156,9 +160,9 @@ pub(crate) fn capabilities(definition: &Definition, uid: u32) -> Result<Rights> 
     let has = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut bounding: BTreeSet<String> = match (security.privileged || has(&security.cap_add), has(&security.cap_drop))
     {
-        _ if definition.system.is_some() => system::capabilities(),
         (true, _) => all().collect(),
         (false, true) => BTreeSet::new(),
+        (false, false) if definition.system.is_some() => system::capabilities(),
         (false, false) => CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
     };
     let named = |list: &[String]| list.iter().filter(|name| *name != "ALL").cloned().collect::<Vec<_>>();
@@ -241,11 +245,12 @@ pub(crate) fn environment(record: &Record, user: &User, hostname: &str) -> Vec<S
     if record.definition.tty {
         list.push("TERM=xterm".to_owned());
     }
-    if record.definition.system.is_some() {
-        list.extend(system::environment(record));
-    }
     let own = record.definition.env.iter().map(|(name, value)| format!("{name}={value}"));
     list.extend(record.config.env.clone().unwrap_or_default().into_iter().chain(own));
+    if record.definition.system.is_some() {
+        // Last: what an image says of its container is not what it is told.
+        list.extend(system::environment(record));
+    }
     merge(list)
 }
 
@@ -265,11 +270,15 @@ pub(crate) fn merge(list: Vec<String>) -> Vec<String> {
 /// programs; then what was asked for.
 fn rlimits(definition: &Definition) -> Vec<oci::Rlimit> {
     const NOFILE: u32 = 7;
+    const MEMLOCK: u32 = 8;
     let wanted = if definition.system.is_some() { 1_048_576 } else { 524_288 };
     let hard = kernel::process::limit(NOFILE).map_or(wanted, |(_, hard)| hard.min(wanted));
     let mut limits: BTreeMap<&str, (u64, u64)> = BTreeMap::from([("nofile", (hard.min(1024), hard))]);
     if definition.system.is_none() {
         limits.insert("core", (0, 0));
+    } else if let Ok((_, hard)) = kernel::process::limit(MEMLOCK) {
+        let most = hard.min(64 << 20);
+        limits.insert("memlock", (most, most));
     }
     limits.extend(definition.ulimits.iter().map(|one| (one.name.as_str(), (one.soft, one.hard))));
     let kind = |name: &str| format!("RLIMIT_{}", name.to_ascii_uppercase());
@@ -396,10 +405,15 @@ fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>>
 
 /// The default mounts, and those that were asked for: on the same place in their stead.
 fn with_own(store: &Store, definition: &Definition, mut list: Vec<oci::Mount>) -> Result<Vec<oci::Mount>> {
-    list.retain(|default| !definition.mounts.iter().any(|own| own.target.trim_end_matches('/') == default.destination));
-    for own in &definition.mounts {
-        list.push(asked(store, own)?);
+    let mut own: Vec<oci::Mount> = definition.mounts.iter().map(|own| asked(store, own)).collect::<Result<_>>()?;
+    for default in &mut list {
+        let same = |own: &oci::Mount| own.destination.trim_end_matches('/') == default.destination;
+        // In the same place of the order: what is below it is mounted after it.
+        if let Some(at) = own.iter().position(same) {
+            *default = own.remove(at);
+        }
     }
+    list.extend(own);
     Ok(list)
 }
 

@@ -60,6 +60,9 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     if let Some(hostname) = &definition.hostname {
         spec::name::check_hostname(hostname)?;
     }
+    if let Some(domain) = &definition.domainname {
+        spec::name::check_hostname(domain)?;
+    }
     if let Some(workdir) = definition.workdir.as_ref().filter(|path| !path.starts_with('/')) {
         let message = format!("invalid working directory {workdir:?}: it is not an absolute path");
         return Err(Error::new(Kind::Invalid, message));

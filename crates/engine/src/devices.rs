@@ -31,8 +31,19 @@ pub(crate) fn add(store: &Store, container: &str, devices: &[Device]) -> Result<
         found.record.definition.devices.push(device.clone());
     }
     let sources = devices.iter().map(|device| source(&found, device)).collect::<Result<Vec<_>>>()?;
-    change(store, &found, &before, |init, pid| runtime::add_mounts(&sources, init, pid).map_err(start::of_failure))
-        .doing(|| format!("add devices to {name}"))
+    let (old, new) = (rules(&before)?, rules(&found.record.definition)?);
+    if let Some((init, pid)) = store.init(&found)? {
+        let group = store.group(&found)?;
+        group.change_devices(&old, &new).doing(|| format!("add devices to {name}"))?;
+        let added = runtime::add_mounts(&sources, &init, pid).map_err(start::of_failure);
+        added.doing(|| format!("add devices to {name}")).inspect_err(|_| {
+            // What is not there need not be allowed.
+            group.change_devices(&new, &old).ok();
+        })?;
+    }
+    found.record.write(&store.directory(&found.name), true)?;
+    store.events().append("set", &found.record.id, found.name.as_str(), &[])?;
+    Ok(())
 }
 
 pub(crate) fn remove(store: &Store, container: &str, targets: &[String]) -> Result<()> {
@@ -47,15 +58,20 @@ pub(crate) fn remove(store: &Store, container: &str, targets: &[String]) -> Resu
             return Err(Error::new(Kind::NotFound, message).hint(format!("cella device ls {name}")));
         }
     }
-    let paths: Vec<&Path> = targets.iter().map(Path::new).collect();
-    change(store, &found, &before, |init, pid| {
-        runtime::remove_mounts(&paths, init, pid).map_err(start::of_failure)?;
-        for path in &paths {
-            forget(pid, path)?;
+    // What may not be used any more is written down and refused first; a node that root inside keeps is of no use then.
+    let (old, new) = (rules(&before)?, rules(&found.record.definition)?);
+    found.record.write(&store.directory(&found.name), true)?;
+    store.events().append("set", &found.record.id, found.name.as_str(), &[])?;
+    let Some((init, pid)) = store.init(&found)? else { return Ok(()) };
+    store.group(&found)?.change_devices(&old, &new).doing(|| format!("remove devices of {name}"))?;
+    let root = found.record.ids.map_or(0, |ids| ids.base);
+    for path in targets.iter().map(Path::new) {
+        // Its place may be another's by now.
+        if runtime::remove_mounts(&[path], &init, pid).is_ok() {
+            kernel::process::as_owner(root, root, || forget(pid, path)).ok();
         }
-        Ok(())
-    })
-    .doing(|| format!("remove devices of {name}"))
+    }
+    Ok(())
 }
 
 /// What the node is made of.
@@ -68,28 +84,6 @@ fn source(found: &Found, device: &Device) -> Result<(Source, PathBuf)> {
 fn rules(definition: &Definition) -> Result<Vec<DeviceRule>> {
     let resources = oci::Resources { devices: compose::device_rules(definition)?, ..oci::Resources::default() };
     plan::rules_of(&resources).map_err(start::of_plan)
-}
-
-/// Changes the rules and the nodes of a container that runs, then what is written down.
-fn change(
-    store: &Store,
-    found: &Found,
-    before: &Definition,
-    act: impl FnOnce(&std::os::fd::OwnedFd, i32) -> Result<()>,
-) -> Result<()> {
-    let (old, new) = (rules(before)?, rules(&found.record.definition)?);
-    if let Some(pid) = store.state(found)?.and_then(|state| state.pid) {
-        let init = kernel::process::open(pid)?;
-        let group = store.group(found)?;
-        group.change_devices(&old, &new)?;
-        act(&init, pid).inspect_err(|_| {
-            // What is not there need not be allowed.
-            group.change_devices(&new, &old).ok();
-        })?;
-    }
-    found.record.write(&store.directory(&found.name), true)?;
-    store.events().append("set", &found.record.id, found.name.as_str(), &[])?;
-    Ok(())
 }
 
 /// Removes the empty file that a node was bound to.

@@ -41,14 +41,21 @@ pub(crate) fn bus() -> Bus {
     Bus { manager: Manager::System, uid: kernel::process::euid(), address: None }
 }
 
-/// The unit of a container: after its name, and its id too where another store may have the same name.
+/// The unit of a container that is about to be started: after its name, and its id too where another may have the same one.
 pub(crate) fn unit_name(place: &Place, found: &Found) -> String {
     let name = escaped(found.name.as_str());
-    if place.root == Place::standard().root {
-        return format!("cella-{name}.scope");
+    let plain = format!("cella-{name}.scope");
+    if place.root == Place::standard().root && !is_taken(&plain) {
+        return plain;
     }
     let id = found.record.id.get(..12).unwrap_or(&found.record.id);
     format!("cella-{name}-{id}.scope")
+}
+
+/// Is there such a unit, perhaps of a container that had the name before?
+fn is_taken(unit: &str) -> bool {
+    let layout = Layout::detect().unwrap_or_default();
+    layout.unified.is_some_and(|root| root.join(SLICE).join(unit).exists())
 }
 
 /// What a unit's name can not have, as systemd-escape(1) writes it.
@@ -77,17 +84,22 @@ pub(crate) fn unit(place: &Place, found: &Found, resources: &oci::Resources, lay
     if !by_systemd(&found.record.definition)? {
         return Ok(None);
     }
-    let mut properties = systemd::properties_of(resources, layout.legacy.is_empty());
-    // Whoever stops the unit kills it after the same time as whoever stops the container.
-    let patience_us = crate::start::stop_timeout(&found.record.definition).saturating_mul(1000);
-    properties.push(Property { name: "TimeoutStopUSec".to_owned(), value: Value::U64(patience_us) });
     let scope = Scope {
         slice: SLICE.to_owned(),
         unit: unit_name(place, found),
         description: description(&found.record, found.name.as_str()),
-        properties,
+        properties: properties(&found.record.definition, resources, layout),
     };
-    Ok(Some(Unit { scope, bus: bus() }))
+    Ok(Some(Unit::new(scope, bus())))
+}
+
+/// What systemd is to know of a container's group.
+pub(crate) fn properties(definition: &Definition, resources: &oci::Resources, layout: &Layout) -> Vec<Property> {
+    let mut list = systemd::properties_of(resources, layout.legacy.is_empty());
+    // Whoever stops the unit kills it after the same time as whoever stops the container.
+    let patience_us = crate::start::stop_timeout(definition).saturating_mul(1000);
+    list.push(Property { name: "TimeoutStopUSec".to_owned(), value: Value::U64(patience_us) });
+    list
 }
 
 fn description(record: &Record, name: &str) -> String {

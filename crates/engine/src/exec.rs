@@ -82,6 +82,10 @@ pub(crate) fn capture(store: &Store, container: &str, command: &[String]) -> Res
             }
         }
     }
+    let left = deadline.saturating_sub(kernel::time::monotonic_ms());
+    if !event::wait(&[(joined.pidfd().as_fd(), Interest::Read)], Some(left))?.contains(&true) {
+        process::signal(joined.pidfd(), 9).ok();
+    }
     match joined.wait()?.shell() {
         0 => Ok(String::from_utf8_lossy(&text).into_owned()),
         code => Err(Error::new(Kind::Own, format!("{} ended with code {code}", command.join(" ")))),

@@ -64,6 +64,8 @@ impl Engine {
     /// # Errors
     /// When this is not root.
     pub fn open(place: Place) -> Result<Self> {
+        // What is made for a container has the mode that it is made with, whoever starts it.
+        kernel::process::set_umask(0o022);
         Ok(Self { store: Store::open(place)? })
     }
 

@@ -33,8 +33,9 @@ pub(crate) fn image_root(tree: &image::Tree) -> Result<Root> {
     Ok(Root::new(kernel::root::open_directory(&overlay, ".")?))
 }
 
-/// A container's files, as it has them itself, while it does not run.
+/// A directory of a container's own, and who owns what is made in it.
 pub(crate) struct Files {
+    root: Root,
     /// It keeps the files reachable.
     _mount: OwnedFd,
     etc: OwnedFd,
@@ -42,30 +43,27 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Those of a container with this root file system; `None` for one without `/etc`, or whose `/etc` can not be written.
+    /// `/etc` of a container with this root file system that does not run; `None` for one that has none.
     pub(crate) fn of(tree: &Tree, ids: Ids) -> Result<Option<Self>> {
         let range = [IdRange { inside: 0, outside: ids.base, count: ids.count }];
         let users = kernel::idmap::user_namespace(&range)?;
         let mount = runtime::mount_tree(tree, &users)?;
         mount::set_attributes(&mount, attr::NOSUID | attr::NOEXEC, 0, Depth::One)?;
-        let root = Root::new(kernel::root::open_directory(&mount, ".")?);
-        Ok(Self::below(&root, ids.base)?.map(|etc| Self { _mount: mount, etc, owner: ids.base }))
+        let root = kernel::root::open_directory(&mount, ".")?;
+        Self::below(root, mount, ids.base)
     }
 
-    /// Those of one that runs.
+    /// That of one that runs.
     pub(crate) fn of_running(pid: i32, ids: Ids) -> Result<Option<Self>> {
         let root = kernel::root::open_directory_path(Path::new(&format!("/proc/{pid}/root")))?;
         let mount = kernel::file::duplicate(&root)?;
-        Ok(Self::below(&Root::new(root), ids.base)?.map(|etc| Self { _mount: mount, etc, owner: ids.base }))
+        Self::below(root, mount, ids.base)
     }
 
-    fn below(root: &Root, _owner: u32) -> Result<Option<OwnedFd>> {
-        match root.find(Path::new("/etc"), false) {
-            Ok(etc) if kernel::root::is_directory(&etc)? => Ok(Some(etc)),
-            Ok(_) => Ok(None),
-            Err(error) if error.is(kernel::Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    fn below(root: OwnedFd, mount: OwnedFd, owner: u32) -> Result<Option<Self>> {
+        let root = Root::new(root);
+        let Some(etc) = directory(&root, "/etc")? else { return Ok(None) };
+        Ok(Some(Self { root, _mount: mount, etc, owner }))
     }
 
     fn look(&self, name: &str) -> Result<Option<fs::Entry>> {
@@ -82,18 +80,8 @@ impl Files {
         Ok(String::from_utf8_lossy(&kernel::file::read_start(&file, LARGEST)?).into_owned())
     }
 
-    /// Puts a file in the place of what has its name.
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<()> {
-        let temporary = format!(".{name}.cella");
-        let as_name = OsStr::new(&temporary);
-        if self.look(&temporary)?.is_some() {
-            fs::remove(&self.etc, as_name, false)?;
-        }
-        let file = fs::make_file(&self.etc, as_name, mode)?;
-        kernel::event::write_all(&file, text.as_bytes())?;
-        fs::set_mode(&file, mode)?;
-        kernel::root::set_owner(&file, self.owner, self.owner)?;
-        Ok(kernel::file::rename_at(&self.etc, &temporary, name)?)
+        write(&self.etc, self.owner, name, text, mode)
     }
 
     /// At its making: its own identity and name, in place of the image's.
@@ -106,6 +94,10 @@ impl Files {
         let hostname = compose::hostname(found);
         self.write("hostname", &format!("{hostname}\n"), 0o644)?;
         let mut hosts = self.read("hosts")?;
+        if hosts.len() >= LARGEST {
+            // Not one that anybody reads.
+            hosts.clear();
+        }
         if !hosts.lines().any(|line| line.split_whitespace().any(|word| word == "localhost")) {
             hosts.push_str("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
         }
@@ -118,11 +110,28 @@ impl Files {
             hosts.push_str(&format!("{address} {name}\n"));
         }
         self.write("hosts", &hosts, 0o644)?;
+        self.is_complete()?;
         // A link leads to what a resolver inside looks after.
         match self.look("resolv.conf")?.map(|entry| entry.kind) {
             Some(fs::Kind::Link) => Ok(()),
             _ => self.write("resolv.conf", &format!("{MARK}\n"), 0o644),
         }
+    }
+
+    /// What its packages have set up when the image was made need not be set up again at its first start
+    /// (systemd-update-done(8)).
+    fn is_complete(&self) -> Result<()> {
+        const TEXT: &str = "# By cella: the packages of the image have set this up.\n";
+        if self.root.find(Path::new("/var/lib/dpkg/status"), false).is_err() {
+            return Ok(());
+        }
+        for name in ["/etc", "/var"] {
+            let Some(place) = directory(&self.root, name)? else { continue };
+            if fs::look(&place, ".updated")?.is_none() {
+                write(&place, self.owner, ".updated", TEXT, 0o644)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whom it asks for names, unless it has settled that itself.
@@ -134,4 +143,29 @@ impl Files {
         }
         self.write("resolv.conf", &new, 0o644).doing(|| "write /etc/resolv.conf inside")
     }
+}
+
+fn directory(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
+    match root.find(Path::new(path), false) {
+        Ok(found) if kernel::root::is_directory(&found)? => Ok(Some(found)),
+        Ok(_) => Ok(None),
+        Err(error) if error.is(kernel::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts a file in the place of what has its name.
+fn write(place: &OwnedFd, owner: u32, name: &str, text: &str, mode: u32) -> Result<()> {
+    let temporary = format!(".{name}.cella");
+    let as_name = OsStr::new(&temporary);
+    match fs::look(place, &temporary)?.map(|entry| entry.kind) {
+        None => {}
+        Some(fs::Kind::Directory) => fs::remove_tree(&kernel::root::open_directory(place, ".")?, as_name)?,
+        Some(_) => fs::remove(place, as_name, false)?,
+    }
+    let file = fs::make_file(place, as_name, mode)?;
+    kernel::event::write_all(&file, text.as_bytes())?;
+    fs::set_mode(&file, mode)?;
+    kernel::root::set_owner(&file, owner, owner)?;
+    Ok(kernel::file::rename_at(place, &temporary, name)?)
 }

@@ -79,7 +79,8 @@ impl Session {
         let definition = &found.record.definition;
         let interactive = attach == Attach::All && definition.interactive;
         let (name, id, tty) = (found.name.clone(), found.record.id.clone(), definition.tty);
-        let system = definition.system.as_ref().map(|_| start::stop_timeout(definition));
+        let by_protocol = definition.system.is_some() && definition.stop_signal.is_none();
+        let system = by_protocol.then(|| start::stop_timeout(definition));
         Self { name, id, tty, interactive, system, pid, warnings, connection, signals, keeper }
     }
 

@@ -27,14 +27,14 @@ pub(crate) fn login(store: &Store, container: &str, user: &str, command: &[Strin
             .find(|path| has(path))
     };
     let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let program = match (command, find("login"), find("su")) {
-        ([], Some(login), _) if tty => words(&[&login, "-f", user]),
-        ([], _, Some(su)) => words(&[&su, "-l", user]),
-        ([], ..) => words(&["/bin/sh", "-l"]),
-        (command, _, Some(su)) => words(&[&su, "-l", user, "-c", &quoted(command)]),
-        (command, ..) => command.to_vec(),
+    // Whether we have to become the user ourselves.
+    let (program, by_us) = match (command, find("login"), find("su")) {
+        ([], Some(login), _) if tty => (words(&[&login, "-f", user]), false),
+        ([], _, Some(su)) => (words(&[&su, "-l", user]), false),
+        ([], ..) => (words(&["/bin/sh", "-l"]), true),
+        (command, _, Some(su)) => (words(&[&su, "-l", user, "-c", &quoted(command)]), false),
+        (command, ..) => (command.to_vec(), true),
     };
-    let by_us = program.first().is_some_and(|path| !path.ends_with("/login") && !path.ends_with("/su"));
     Ok(Exec {
         command: program,
         env: vec![("TERM".to_owned(), "xterm-256color".to_owned())].into_iter().filter(|_| tty).collect(),

@@ -9,6 +9,7 @@ use kernel::lock::Lock;
 use kernel::process::{self, Forked};
 use kernel::types::attr;
 use plan::{Facts, Plan};
+use runtime::systemd::Property;
 use runtime::{Answer, Connection, Exited, Failure, FailureKind, Finish, Keeper, Replan, Request};
 use spec::definition::{Definition, Network, Share};
 use spec::system::System;
@@ -208,10 +209,19 @@ fn keeper(
 /// Plans a further start of a container, as it is defined then.
 fn replan(store: Store, found: Found) -> Replan {
     Box::new(move || {
-        let found = store.find_again(&found).ok()?;
-        let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
-        let composed = compose::compose(&store, &found, &directory, &run).ok()?;
-        compile(composed, &found.record.definition, &facts().ok()?).ok()
+        let again = || -> Result<(Plan, Vec<Property>)> {
+            let found = store.find_again(&found)?;
+            let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
+            if let Some(system) = &found.record.definition.system {
+                let attachments = crate::network::prepare(&store, &found)?.attachments;
+                tell(&store, &found, system, &run, &attachments)?;
+            }
+            let (definition, facts) = (&found.record.definition, facts()?);
+            let composed = compose::compose(&store, &found, &directory, &run)?;
+            let properties = driver::properties(definition, &compose::resources(definition)?, &facts.cgroups);
+            Ok((compile(composed, definition, &facts)?, properties))
+        };
+        again().map_err(|error| Failure { kind: FailureKind::Own, message: error.message })
     })
 }
 
@@ -324,14 +334,14 @@ pub(crate) fn refresh_etc(store: &Store, found: &Found) -> Result<()> {
 }
 
 fn refresh_system(store: &Store, found: &Found) -> Result<()> {
-    let (Some(ids), Some(pid)) = (found.record.ids, store.state(found)?.and_then(|state| state.pid)) else {
-        return Ok(());
-    };
+    let (Some(ids), Some((_, pid))) = (found.record.ids, store.init(found)?) else { return Ok(()) };
     let attachments = crate::network::prepare(store, found)?.attachments;
-    match seed::Files::of_running(pid, ids)? {
-        Some(files) => files.resolve(&resolv(found, &attachments)),
+    let text = resolv(found, &attachments);
+    // With no more rights than its own root has: what its paths lead to is its own choice.
+    kernel::process::as_owner(ids.base, ids.base, || match seed::Files::of_running(pid, ids)? {
+        Some(files) => files.resolve(&text),
         None => Ok(()),
-    }
+    })
 }
 
 fn files(store: &Store, found: &Found, attachments: &[network::Attachment]) -> Result<[(&'static str, Vec<u8>); 3]> {

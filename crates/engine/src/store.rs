@@ -5,6 +5,7 @@
 //! it to `containers/.rm-ID` first. Whoever makes or removes holds the lock of the directory; one that nobody holds is
 //! a leftover. `run/ID` exists from the start to the end of a run; one whose keeper is dead is a leftover, too.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kernel::Errno;
@@ -173,6 +174,17 @@ impl Store {
     pub(crate) fn group_name(&self, found: &Found) -> String {
         let state = State::read(&self.run_directory(&found.record.id)).unwrap_or(None);
         state.map_or_else(|| record::cgroup_of(&found.record.id), |state| state.cgroup)
+    }
+
+    /// Its first process, when it runs: the descriptor means that one and no later one of the same number.
+    pub(crate) fn init(&self, found: &Found) -> Result<Option<(OwnedFd, i32)>> {
+        let Some(state) = self.state(found)? else { return Ok(None) };
+        let Some(pid) = state.pid else { return Ok(None) };
+        let init = match kernel::process::open(pid) {
+            Err(error) if error.is(Errno::SRCH) => return Ok(None),
+            other => other?,
+        };
+        Ok((kernel::procfs::start_time(pid).ok() == state.start_time).then_some((init, pid)))
     }
 
     /// Its control group.

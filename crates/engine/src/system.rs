@@ -49,7 +49,9 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
     match definition {
         _ if spaces.user != Share::Private => refuse("--userns")
             .map_err(|error: Error| error.hint("a whole system always has a user namespace and ids of its own")),
-        _ if shared || matches!(spaces.network, Network::Container(_)) => refuse("a namespace of somebody else"),
+        _ if shared || !matches!(spaces.network, Network::Private | Network::None) => {
+            refuse("a namespace of somebody else")
+        }
         _ if definition.security.privileged => refuse("--privileged"),
         _ if definition.init => refuse("--init (the image's own init is process 1)"),
         _ if definition.user.is_some() => refuse("--user"),
@@ -65,7 +67,6 @@ pub(crate) fn check(definition: &Definition) -> Result<()> {
 pub(crate) fn complete(definition: &mut Definition) {
     if definition.system.is_some() {
         (definition.tty, definition.interactive) = (true, true);
-        definition.security.no_new_privileges = false;
     }
 }
 
@@ -132,7 +133,12 @@ pub(crate) fn mounts(definition: &Definition, run: &Path) -> Vec<oci::Mount> {
     let plain = ["nosuid", "nodev", "noexec"];
     let shm = definition.shm_size.map_or_else(|| "size=50%".to_owned(), |size| format!("size={size}"));
     let host = run.join("host").to_string_lossy().into_owned();
-    let bind = oci::Mount { source: host, ..mount("/run/host", "bind", &["bind", "ro", "nosuid", "nodev", "noexec"]) };
+    // A file system of its own: root inside may make it writable, and fill what it has.
+    let told = ["tmpcopyup", "ro", "nosuid", "nodev", "noexec", "size=4m", "nr_inodes=128", "mode=755"];
+    let told = oci::Mount { source: host, ..mount("/run/host", "tmpfs", &told) };
+    let socket = run.join("notify").to_string_lossy().into_owned();
+    let socket =
+        oci::Mount { source: socket, ..mount("/run/host/notify", "bind", &["bind", "nosuid", "nodev", "noexec"]) };
     vec![
         mount("/proc", "proc", &plain),
         mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=64m"]),
@@ -143,7 +149,8 @@ pub(crate) fn mounts(definition: &Definition, run: &Path) -> Vec<oci::Mount> {
         mount("/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"]),
         mount("/sys/fs/cgroup", "cgroup2", &plain),
         mount("/run", "tmpfs", &["nosuid", "nodev", "strictatime", "mode=755", "size=20%"]),
-        bind,
+        told,
+        socket,
         mount(CLEAN, "tmpfs", &["nosuid", "nodev", "noexec", "mode=700", "size=4k"]),
         mount(&format!("{CLEAN}/proc"), "proc", &plain),
         mount(&format!("{CLEAN}/sys"), "sysfs", &["ro", "nosuid", "nodev", "noexec"]),
@@ -164,6 +171,8 @@ pub(crate) fn write_host(record: &Record, system: &System, run: &Path, owner: u3
     for (name, text) in files {
         kernel::file::write_new(&host.join(name), &text, 0o444)?;
     }
+    // Where the socket is mounted.
+    kernel::file::write_new(&host.join("notify"), &[], 0o444)?;
     write_credentials(system, &host.join("credentials"), owner, dns)
 }
 
@@ -174,7 +183,7 @@ fn write_credentials(system: &System, directory: &Path, owner: u32, dns: &[Strin
         let bytes = match credential {
             Credential::Text(text) => text.clone().into_bytes(),
             Credential::File(path) => {
-                let read = kernel::file::read_small(Path::new(path));
+                let read = kernel::file::read_plain(Path::new(path), LARGEST_CREDENTIAL + 1);
                 read.doing(|| format!("read the credential {name}"))?
             }
         };

@@ -284,6 +284,19 @@ pub fn read_small(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
+/// At most so many bytes of a plain file; nothing is waited for.
+///
+/// # Errors
+/// open(2)'s, read(2)'s, or `EINVAL` for what is no plain file.
+pub fn read_plain(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call(|| format!("open({path:?})"))?;
+    if crate::fs::look_fd(&file)?.kind != crate::fs::Kind::File {
+        return Err(crate::Error::new(format!("open({path:?}): it is no plain file"), Errno::INVAL));
+    }
+    read_start(&file, most)
+}
+
 /// At most so many bytes of an open file, from where it stands.
 ///
 /// # Errors

@@ -219,6 +219,17 @@ pub fn remove(directory: impl AsFd, name: &OsStr, is_directory: bool) -> Result<
     rustix::fs::unlinkat(directory, name, flags).call(|| format!("unlinkat({name:?})"))
 }
 
+/// Removes a file; one that is not there is fine.
+///
+/// # Errors
+/// unlinkat(2)'s.
+pub fn remove_file(directory: impl AsFd, name: &str) -> Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        other => other.call(|| format!("unlinkat({name:?})")),
+    }
+}
+
 /// Changes the owner of an entry, not followed when it is a link.
 ///
 /// # Errors

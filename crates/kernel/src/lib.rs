@@ -13,6 +13,7 @@ pub mod event;
 pub mod file;
 pub mod fs;
 pub mod idmap;
+pub mod image;
 pub mod inet;
 pub mod inotify;
 pub mod jail;

@@ -268,6 +268,21 @@ pub fn set_no_new_privileges() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, "PR_SET_NO_NEW_PRIVS")
 }
 
+/// Does something with files as this user and group of the host would, without rights over others' files.
+pub fn as_owner<T>(uid: u32, gid: u32, act: impl FnOnce() -> T) -> T {
+    // SAFETY: both change nothing but the numbers that file systems ask this thread for.
+    let set = |uid: u32, gid: u32| unsafe { (libc::setfsuid(uid), libc::setfsgid(gid)) };
+    let (was_uid, was_gid) = set(uid, gid);
+    let done = act();
+    set(was_uid.cast_unsigned(), was_gid.cast_unsigned());
+    done
+}
+
+/// What new files do not have of the mode that they are made with.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
 /// The name that `/proc/self/comm` shows (at most 15 bytes).
 ///
 /// # Errors

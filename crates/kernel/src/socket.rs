@@ -65,37 +65,52 @@ pub fn mailbox_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
         .call(|| "socket(AF_UNIX, SOCK_DGRAM)")?;
     rustix::net::sockopt::set_socket_passcred(&socket, true).call(|| "setsockopt(SO_PASSCRED)")?;
+    refuse_descriptors(&socket);
     rustix::net::bind(&socket, &address(&directory, name)?).call(|| format!("bind({name:?})"))?;
     rustix::fs::chmodat(&directory, name, rustix::fs::Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())
         .call(|| format!("chmod({name:?})"))?;
     Ok(socket)
 }
 
-/// The next message of a mailbox: its length, and the process that has sent it. Descriptors that come with it are closed.
+/// Since Linux 6.16 nobody can make us close what they send: that may take for ever.
+fn refuse_descriptors(socket: &OwnedFd) {
+    const PASS_RIGHTS: libc::c_int = 83;
+    let off: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+    // SAFETY: the number lives through the call, which is told its length. Older kernels refuse, and go on as they did.
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, PASS_RIGHTS, (&raw const off).cast(), length);
+    }
+}
+
+/// The next message of a mailbox: its length, and the process that has sent it, 0 for one that this process namespace does not
+/// know. Descriptors that come with it go nowhere.
 ///
 /// # Errors
 /// recvmsg(2)'s.
 pub fn mail(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, i32)>> {
-    let mut space = vec![
-        MaybeUninit::uninit();
-        rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS)) + rustix::cmsg_space!(ScmCredentials(1))
-    ];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut slices = [IoSliceMut::new(buffer)];
-        match rustix::net::recvmsg(&socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(None),
-            other => break other.call(|| "recvmsg()")?,
-        }
-    };
-    let mut sender = 0;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmCredentials(credentials) = message {
-            sender = credentials.pid.as_raw_nonzero().get();
-        }
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // Room for the sender (a header and `struct ucred`), and for no descriptor.
+    let mut control = [0_u64; 4];
+    // SAFETY: all zero is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the buffers live through the call, which is told their lengths.
+    let read = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    if read < 0 {
+        let error = crate::Error::last("recvmsg()");
+        return if error.is(Errno::AGAIN) || error.is(Errno::INTR) { Ok(None) } else { Err(error) };
     }
-    Ok(Some((received.bytes, sender)))
+    // struct cmsghdr: length, then level and type in one word; struct ucred: process, user, group.
+    let [_, kind, process, _] = control;
+    let credentials =
+        u64::from(libc::SOL_SOCKET.cast_unsigned()) | u64::from(libc::SCM_CREDENTIALS.cast_unsigned()) << 32;
+    let known = message.msg_controllen as usize >= 24 && kind == credentials;
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the process")]
+    let sender = if known { process as u32 } else { 0 };
+    Ok(Some((usize::try_from(read).unwrap_or(0), sender.cast_signed())))
 }
 
 /// The next waiting connection, or `None`.

@@ -272,15 +272,15 @@ fn bind(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, ta
 
 fn copy_up(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, target: PathBuf) -> Result<(), Error> {
     let place = |reason: &str| Error::invalid(format!("mount {:?}", mount.destination), reason);
-    let (Some(bundle), "tmpfs") = (builder.bundle, mount.kind.as_str()) else {
+    if mount.kind != "tmpfs" {
         return Err(place("tmpcopyup goes with a tmpfs only"));
+    }
+    let (root, path) = match builder.bundle {
+        Some(bundle) => (bundle.join(&builder.root), target.clone()),
+        // Of a container of ours: what a directory of the host has.
+        None => (PathBuf::from(&mount.source), PathBuf::from("/")),
     };
-    let source = builder.source(Source::CopyUp {
-        root: bundle.join(&builder.root),
-        path: target.clone(),
-        parameters: options.parameters,
-        attributes: options.set,
-    });
+    let source = builder.source(Source::CopyUp { root, path, parameters: options.parameters, attributes: options.set });
     builder.push(Step::Attach { source, target });
     Ok(())
 }

@@ -85,13 +85,18 @@ impl Init {
 /// When it can not be told; `ESRCH` when it has ended.
 pub(crate) fn tell(child: &Child, order: Order) -> Result<()> {
     match Init::of(child.pid) {
-        // One that does not listen yet, or is another of the same name, has the signals that most have.
+        // One that does not listen (yet), or is another of the same name, has the signals that most have.
         Init::SystemV => match control(child.pid) {
-            Ok(control) => kernel::event::write_all(&control, &request(order)),
-            Err(_) => process::signal(&child.pidfd, Init::Other.signal(order)),
+            Ok(control) if is_told(&control, &request(order)) => Ok(()),
+            _ => process::signal(&child.pidfd, Init::Other.signal(order)),
         },
         init => process::signal(&child.pidfd, init.signal(order)),
     }
+}
+
+/// Writes the request at once: whoever keeps the FIFO full does not keep us.
+fn is_told(control: &std::os::fd::OwnedFd, request: &[u8]) -> bool {
+    kernel::event::write(control, request).is_ok_and(|written| written == request.len())
 }
 
 /// The FIFO that a System V init listens to: somebody has to read from it, and it has to be one.

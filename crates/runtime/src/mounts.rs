@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use kernel::event::Interest;
 use kernel::process;
 use kernel::types::NamespaceKind;
 use plan::Source;
@@ -12,6 +13,9 @@ use stub::wire::{NONE, code};
 use crate::launch::{Failure, parse_report};
 use crate::program::{Shape, Writer, option};
 use crate::source;
+
+/// Milliseconds that a change may take.
+const PATIENCE_MS: u64 = 20_000;
 
 const DIRECTORY: u64 = 1;
 const FILE: u64 = 2;
@@ -81,6 +85,12 @@ fn end(mut to: Writer<'_>) -> Result<process::Child, Failure> {
 }
 
 fn hear(channel: &OwnedFd, child: &process::Child) -> Result<(), Failure> {
+    let ready = kernel::event::wait(&[(channel.as_fd(), Interest::Read)], Some(PATIENCE_MS))?;
+    if !ready.contains(&true) {
+        // A file system of the container's own may never answer.
+        process::signal(&child.pidfd, 9).ok();
+        return Err(kernel::Error::new("change mounts", kernel::Errno::TIMEDOUT).into());
+    }
     let mut buffer = [0; 512];
     let (length, _) = kernel::socket::receive(channel, &mut buffer)?;
     process::wait(&child.pidfd)?;

@@ -32,7 +32,7 @@ pub(super) fn command(command: Command) -> Command {
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     if let Some(directory) = text(matches, "install") {
-        return install(Path::new(&directory));
+        return install(Path::new(&directory), context.root().as_deref());
     }
     let engine = context.engine()?;
     let mut failures = 0;
@@ -69,12 +69,20 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     Ok(i32::from(failures > 0))
 }
 
-fn install(directory: &Path) -> Result<i32> {
+/// A path as systemd reads a word.
+fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))
+}
+
+fn install(directory: &Path, root: Option<&Path>) -> Result<i32> {
     let failed = |error: std::io::Error| Error::new(Kind::Own, format!("cannot write units: {error}"));
     let program = std::env::current_exe().map_err(failed)?;
+    let root = root.map(|root| format!(" --root {}", word(root))).unwrap_or_default();
+    let command = format!("{}{root}", word(&program));
     for (name, text) in UNITS {
         let path = directory.join(name);
-        std::fs::write(&path, text.replace("CELLA", &program.to_string_lossy())).map_err(failed)?;
+        std::fs::write(&path, text.replace("CELLA", &command)).map_err(failed)?;
         output::line(&path.to_string_lossy());
     }
     output::tell("systemctl daemon-reload && systemctl enable --now cella");

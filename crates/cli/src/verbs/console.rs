@@ -2,7 +2,7 @@
 //! `cella console`: the console of a system container, where it asks who logs in.
 
 use clap::{ArgMatches, Command};
-use engine::{Attach, Outcome, Result};
+use engine::{Attach, Error, Kind, Outcome, Result};
 
 use crate::app::Context;
 use crate::definition::{terminal, text};
@@ -19,7 +19,10 @@ pub(super) fn command(command: Command) -> Command {
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let name = text(matches, "container").unwrap_or_default();
     let engine = context.engine()?;
-    // Whether it is one; what its init says is not asked for here.
+    if engine.inspect(&name)?.summary.kind != "system" {
+        let message = format!("{name} is no system container");
+        return Err(Error::new(Kind::Conflict, message).hint(format!("cella attach {name}")));
+    }
     let session = engine.attach(&name, Attach::All)?;
     if !context.quiet && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         let keys = text(matches, "detach-keys").unwrap_or_else(|| "ctrl-p,ctrl-q".to_owned());

@@ -2,11 +2,12 @@
 //! One group across all hierarchies: made, filled, limited, frozen, killed, removed.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::{DeviceRule, Layout, Setting};
 use crate::error::{Call, Errno, Error, Result};
@@ -121,6 +122,16 @@ impl Group {
             }
         }
         enable(&directory, &wanted)
+    }
+
+    /// Bounds the groups below this one, whoever makes them.
+    ///
+    /// # Errors
+    /// write(2)'s.
+    pub fn bound(&self, depth: u32, descendants: u32) -> Result<()> {
+        let Some(directory) = self.unified() else { return Ok(()) };
+        write(&directory.join("cgroup.max.depth"), &depth.to_string())?;
+        write(&directory.join("cgroup.max.descendants"), &descendants.to_string())
     }
 
     /// Gives the group's version 2 directory to an id, with the files that divide it among groups below it and not those that
@@ -241,8 +252,14 @@ impl Group {
         for rule in after.iter().filter(|rule| rule.allow && !before.contains(rule)) {
             write(&directory.join("devices.allow"), &rule.text())?;
         }
-        for rule in before.iter().filter(|rule| rule.allow && !after.contains(rule)) {
+        let removed: Vec<_> = before.iter().filter(|rule| rule.allow && !after.contains(rule)).collect();
+        for rule in &removed {
             write(&directory.join("devices.deny"), &rule.text())?;
+        }
+        // A rule that is denied takes with it what it shares with others.
+        let shares = |rule: &&DeviceRule| removed.iter().any(|gone| (gone.major, gone.kind) == (rule.major, rule.kind));
+        for rule in after.iter().filter(|rule| rule.allow).filter(shares) {
+            write(&directory.join("devices.allow"), &rule.text())?;
         }
         Ok(())
     }
@@ -483,44 +500,85 @@ fn write(path: &Path, value: &str) -> Result<()> {
     crate::idmap::write_file(path, value.as_bytes())
 }
 
+/// The processes of a group and of those below it. Groups are reached through the one above them: whoever makes them may have
+/// made a path that is too long for a call.
 fn collect(directory: &Path, pids: &mut Vec<i32>) -> Result<()> {
-    let file = directory.join("cgroup.procs");
-    let text = match fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        // A group of threads lists its processes in the group above.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
-        other => other.call(|| format!("read({file:?})"))?,
-    };
-    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
-    for child in children(directory) {
-        collect(&child, pids)?;
+    match open(CWD, directory) {
+        Err(error) if error.is(Errno::NOENT) => Ok(()),
+        other => collect_from(&other?, pids),
+    }
+}
+
+fn collect_from(directory: &OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
+    const FILE: &str = "cgroup.procs";
+    match rustix::fs::openat(directory, FILE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        other => {
+            let mut text = String::new();
+            match fs::File::from(other.call(|| format!("open({FILE:?})"))?).read_to_string(&mut text) {
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+                // A group of threads lists its processes in the group above.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                other => other.call(|| format!("read({FILE:?})")).map(drop)?,
+            }
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+        }
+    }
+    for name in children(directory)? {
+        match open(directory, &name) {
+            Err(error) if error.is(Errno::NOENT) => {}
+            other => collect_from(&other?, pids)?,
+        }
     }
     Ok(())
 }
 
-fn children(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    entries.flatten().filter(is_directory).map(|entry| entry.path()).collect()
+fn open(above: impl AsFd, name: impl AsRef<Path>) -> Result<OwnedFd> {
+    let (name, flags) = (name.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC);
+    rustix::fs::openat(above, name, flags, Mode::empty()).call(|| format!("open({name:?})"))
 }
 
-/// Removes a group's directory, deepest first. A process that has just ended may still be on its way out of version 1.
+/// The names of the groups below an open one.
+fn children(directory: &OwnedFd) -> Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory).call(|| "getdents64(group)")? {
+        let Ok(entry) = entry else { break };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().is_dir() && name != "." && name != ".." {
+            names.push(name.into());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a group's directory, deepest first.
 fn remove_tree(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    match open(CWD, parent) {
+        Err(error) if error.is(Errno::NOENT) => Ok(()),
+        other => remove_from(&other?, Path::new(name)),
+    }
+}
+
+/// A process that has just ended may still be on its way out of version 1.
+fn remove_from(above: &OwnedFd, name: &Path) -> Result<()> {
     for attempt in 0..200 {
-        match rustix::fs::rmdir(path) {
+        match rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // That is asked first: also of what is not there.
-            Err(Errno::ROFS) if !path.exists() => return Ok(()),
+            Err(Errno::ROFS) if rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).is_err() => return Ok(()),
             Err(Errno::BUSY) => {
-                for child in children(path) {
-                    remove_tree(&child)?;
+                if let Ok(directory) = open(above, name) {
+                    for child in children(&directory)? {
+                        remove_from(&directory, &child)?;
+                    }
                 }
                 pause(if attempt < 20 { 1 } else { 10 });
             }
-            Err(errno) => return Err(errno).call(|| format!("rmdir({path:?})")),
+            Err(errno) => return Err(errno).call(|| format!("rmdir({name:?})")),
         }
     }
-    Err(Error::new(format!("rmdir({path:?})"), Errno::BUSY))
+    Err(Error::new(format!("rmdir({name:?})"), Errno::BUSY))
 }
 
 fn pause(milliseconds: u64) {

@@ -529,8 +529,9 @@ const NEVER: &[&str] = &[
     "vm86old",
 ];
 
-/// `AF_KEY`, `AF_RXRPC`, `AF_ALG`, `AF_VSOCK`: the host's, or only ever of use to attackers.
-const FOREIGN_FAMILIES: [u64; 4] = [15, 33, 38, 40];
+/// `AF_KEY`, `AF_RXRPC`, `AF_ALG`, `AF_VSOCK`, and those whose modules nobody needs (AX.25, IPX, AppleTalk, NET/ROM, X.25, Rose,
+/// DECnet, RDS, TIPC, Phonet, 802.15.4, CAIF, NFC, KCM, QIPCRTR, SMC): the host's, or only ever of use to attackers.
+const FOREIGN_FAMILIES: [u64; 20] = [15, 33, 38, 40, 3, 4, 5, 6, 9, 11, 12, 21, 30, 35, 36, 37, 39, 41, 42, 43];
 /// `NETLINK_XFRM` and `NETLINK_AUDIT`.
 const FOREIGN_PROTOCOLS: [u64; 2] = [6, 9];
 const EAFNOSUPPORT: u32 = 97;
@@ -548,6 +549,10 @@ pub fn system_profile(arch: Arch) -> Seccomp {
     let protocol = |protocol| deny("socket", EPROTONOSUPPORT, vec![int(0, NETLINK), int(2, protocol)]);
     syscalls.extend(FOREIGN_PROTOCOLS.map(protocol));
     syscalls.extend(TERMINAL_INPUT.map(|request| deny("ioctl", EPERM, vec![int(1, request)])));
+    // The kernel's log is the host's.
+    syscalls.push(deny("syslog", EPERM, Vec::new()));
+    syscalls.extend(PERSONALITIES.map(|personality| when("personality", &[int(0, personality)])));
+    syscalls.push(deny("personality", EPERM, Vec::new()));
     syscalls.push(deny("umount2", EPERM, vec![bits(1, FORCE, FORCE)]));
     Seccomp {
         default_action: Action::Allow,

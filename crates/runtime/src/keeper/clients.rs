@@ -23,6 +23,8 @@ pub(super) struct Client {
     waits: bool,
     /// Wants to be told when everything is up.
     waits_ready: bool,
+    /// Wants to be told when it has been started again.
+    waits_start: bool,
     first: bool,
     gone: bool,
 }
@@ -43,6 +45,7 @@ impl Client {
             input: false,
             waits: false,
             waits_ready: false,
+            waits_start: false,
             first: false,
             gone: false,
         }
@@ -150,6 +153,20 @@ impl Clients {
     pub(super) fn wait_ready(&mut self, index: usize) {
         if let Some(client) = self.0.get_mut(index) {
             (client.waits, client.waits_ready) = (true, true);
+        }
+    }
+
+    pub(super) fn wait_start(&mut self, index: usize) {
+        if let Some(client) = self.0.get_mut(index) {
+            (client.waits, client.waits_start) = (true, true);
+        }
+    }
+
+    /// It has been started: who has asked for that hears it once.
+    pub(super) fn tell_started(&mut self) {
+        for client in self.0.iter_mut().filter(|client| client.waits_start) {
+            client.waits_start = false;
+            client.send(Answer::Done.encode());
         }
     }
 

@@ -35,6 +35,7 @@ use crate::launch::{self, Failure, FailureKind};
 use crate::log::LogWriter;
 use crate::protocol::{Answer, Request};
 use crate::state::{self, Exited, Phase, State};
+use crate::systemd::Property;
 
 pub use unit::Unit;
 
@@ -47,8 +48,8 @@ pub type RestartPolicy = Restart;
 /// What is done, in the end, with how it ended: the durable part, that the keeper knows nothing of.
 pub type Finish = Box<dyn FnMut(&Exited)>;
 
-/// Plans a further start: what was asked for may have changed meanwhile. Without an answer the last plan is good enough.
-pub type Replan = Box<dyn FnMut() -> Option<Plan>>;
+/// Plans a further start, since what was asked for may have changed meanwhile: the plan, and what systemd is to know of the group.
+pub type Replan = Box<dyn FnMut() -> std::result::Result<(Plan, Vec<Property>), Failure>>;
 
 /// Who attaches a container to its networks, and takes it off again: at each start and each end of its program.
 pub trait Wire {
@@ -84,6 +85,10 @@ const LAST_BACKOFF_MS: u64 = 60_000;
 
 /// A program that ran so long starts with the first wait again.
 const GOOD_RUN_MS: u64 = 10_000;
+
+/// How deep, and how many, the groups of a whole system may be: systems in it, and systems in these, have enough.
+const DEEPEST: u32 = 48;
+const MOST_GROUPS: u32 = 8192;
 
 /// How long, at the end, those who listen may take to hear the rest.
 const FLUSH_MS: u64 = 30_000;
@@ -211,6 +216,12 @@ struct Loop {
     /// When its networks are looked after.
     tick_ms: Option<u64>,
     backoff_ms: u64,
+    /// The last run was short.
+    short: bool,
+    /// Somebody asked for its end, and not the host's own.
+    by_hand: bool,
+    /// The group was made by this keeper.
+    made: bool,
 }
 
 impl Keeper {
@@ -244,7 +255,6 @@ impl Loop {
         let null = kernel::file::open_null()?;
         (0..3).try_for_each(|number| process::place(&null, number))?;
         let listener = kernel::socket::listen_at(&keeper.run, state::SOCKET)?;
-        let mailbox = keeper.system.map(|_| system::mailbox(&keeper.run)).transpose()?;
         let log = LogWriter::open(keeper.directory.try_clone_fd()?, keeper.log_limit)?;
         let state = State {
             version: State::VERSION,
@@ -277,12 +287,15 @@ impl Loop {
             ended: None,
             stopping: false,
             rebooting: false,
-            mailbox,
+            mailbox: None,
             oom: memory::Watch::default(),
             deadline_ms: None,
             again_ms: None,
             tick_ms: None,
             backoff_ms,
+            short: false,
+            by_hand: false,
+            made: false,
         })
     }
 
@@ -290,7 +303,11 @@ impl Loop {
         let moved = self.keeper.unit.as_ref().map_or(Ok(()), Unit::move_keeper);
         let prepared = moved.and_then(|()| self.state.write(&self.keeper.run)).and_then(|()| self.make_group());
         match prepared.map_err(Failure::from).and_then(|()| self.start()) {
-            Ok(()) => self.serve(),
+            Ok(()) => {
+                // What it took to get here is not used again before the next start.
+                kernel::image::release();
+                self.serve()
+            }
             Err(failure) => {
                 let exited = self.exited_without_start(&failure);
                 self.end(exited, Some(failure))
@@ -298,17 +315,26 @@ impl Loop {
         }
     }
 
-    fn make_group(&self) -> Result<()> {
+    fn make_group(&mut self) -> Result<()> {
         if self.keeper.unit.is_some() {
             // Who makes it wants a process to put into it.
             return Ok(());
         }
-        self.keeper.group.create()?;
+        match self.keeper.group.create() {
+            Err(error) if error.is(Errno::EXIST) => return Err(error),
+            // What was made in part is ours to remove.
+            other => {
+                self.made = true;
+                other?;
+            }
+        }
         fill_group(&self.keeper.group, &self.keeper.plan, self.keeper.system)
     }
 
     /// Launches the program and says so.
     fn start(&mut self) -> std::result::Result<(), Failure> {
+        self.rebooting = false;
+        self.open_mailbox()?;
         let plan = &self.keeper.plan;
         let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
         let (group, unit, system) = (&self.keeper.group, self.keeper.unit.as_ref(), self.keeper.system);
@@ -342,6 +368,7 @@ impl Loop {
             self.clients.tell_first(&Answer::Warning(warning));
         }
         self.clients.tell_first(&Answer::Started { pid });
+        self.clients.tell_started();
         self.look_ready(pid);
         Ok(())
     }
@@ -358,12 +385,13 @@ impl Loop {
                 match self.next(&exited) {
                     Next::End => return self.end(exited, None),
                     Next::Again => self.wait_to_restart(exited),
-                    Next::Reboot => self.reboot(),
+                    Next::Reboot { short } => self.reboot(short),
                 }
             }
             if self.again_ms.is_some() && self.stopping {
                 let exited = self.state.last.clone().unwrap_or_else(|| self.exited(137, true));
-                return self.end(Exited { by_hand: true, ..exited }, None);
+                let by_hand = self.by_hand;
+                return self.end(Exited { by_hand, ..exited }, None);
             }
         }
     }
@@ -423,12 +451,10 @@ impl Loop {
         }
         if self.again_ms.is_some_and(|again| again <= now) && !self.stopping {
             self.again_ms = None;
-            self.state.restarts += 1;
-            self.replan();
-            if let Err(failure) = self.renew_group().map_err(Failure::from).and_then(|()| self.start()) {
-                let exited = self.exited_without_start(&failure);
-                self.ended = Some(exited);
+            if !self.rebooting {
+                self.state.restarts += 1;
             }
+            self.start_again();
         }
         Ok(())
     }
@@ -462,14 +488,15 @@ impl Loop {
         let Some(running) = self.running.take() else { return };
         // With the host's process ids nothing dies of itself with the first process. The group may be used again.
         self.keeper.group.kill_each().ok();
-        if kernel::time::monotonic_ms() - running.since_ms > GOOD_RUN_MS {
+        self.short = kernel::time::monotonic_ms() - running.since_ms <= GOOD_RUN_MS;
+        if !self.short {
             self.backoff_ms = FIRST_BACKOFF_MS;
         }
         let code = self.code_of(exit);
         self.look_for_kills();
         let oom_killed = self.oom.end() > 0;
         self.tell_event("die", &[("exit_code", code.to_string())]);
-        let exited = self.exited(code, self.stopping);
+        let exited = self.exited(code, self.by_hand);
         self.ended = Some(Exited { started: Some(running.started), oom_killed, ..exited });
         self.deadline_ms = None;
         self.streams.ended();
@@ -502,12 +529,17 @@ impl Loop {
             // What is left of it is in the way of the next start, which tells.
             wire.unwire();
         }
+        self.state.last = Some(exited);
+        self.wait_ms(Phase::Restarting);
+    }
+
+    /// Waits for the next start.
+    fn wait_ms(&mut self, phase: Phase) {
         self.again_ms = Some(kernel::time::monotonic_ms() + self.backoff_ms);
         self.backoff_ms = (self.backoff_ms * 2).min(LAST_BACKOFF_MS);
-        self.state.phase = Phase::Restarting;
+        self.state.phase = phase;
         self.state.pid = None;
         self.state.start_time = None;
-        self.state.last = Some(exited);
         self.state.write(&self.keeper.run).ok();
     }
 
@@ -532,15 +564,19 @@ impl Loop {
             Request::CloseInput => self.streams.end_input(),
             Request::Resize { rows, columns } => self.streams.resize(rows, columns),
             Request::Stop { signal, timeout_ms } => {
+                self.by_hand = true;
                 self.clients.wait(index);
                 self.stop(signal, timeout_ms);
             }
             Request::Order { order, timeout_ms } => {
-                self.clients.wait(index);
-                self.order(order, timeout_ms);
-                if order == Order::Reboot {
-                    self.clients.tell(index, &Answer::Done);
+                match order {
+                    Order::PowerOff => {
+                        self.by_hand = true;
+                        self.clients.wait(index);
+                    }
+                    Order::Reboot => self.clients.wait_start(index),
                 }
+                self.order(order, timeout_ms);
             }
             Request::WaitReady => {
                 self.clients.wait_ready(index);
@@ -618,12 +654,7 @@ impl Loop {
         self.state.pid = None;
         self.state.last = Some(exited.clone());
         self.state.write(&self.keeper.run).ok();
-        self.keeper.group.kill().ok();
-        let removed = self.keeper.group.remove();
-        if let Some(unit) = &self.keeper.unit {
-            // It goes with its last process; this forgets how it ended.
-            unit.stop().ok();
-        }
+        let removed = self.end_group();
         if let Some(wire) = &mut self.keeper.wire {
             for reason in wire.unwire() {
                 self.clients.tell_first(&Answer::Warning(reason));
@@ -639,6 +670,21 @@ impl Loop {
         }
         self.clients.flush_within(FLUSH_MS);
         0
+    }
+
+    /// What this keeper has not made is somebody else's.
+    fn end_group(&self) -> Result<()> {
+        match &self.keeper.unit {
+            None if !self.made => Ok(()),
+            Some(unit) if !unit.is_made() => Ok(()),
+            unit => {
+                self.keeper.group.kill().ok();
+                let removed = self.keeper.group.remove();
+                // It goes with its last process; this forgets how it ended.
+                unit.as_ref().map_or(Ok(()), Unit::stop).ok();
+                removed
+            }
+        }
     }
 
     /// The lock's file goes last: as long as it is there and held, nobody else touches the directory.
@@ -667,7 +713,11 @@ fn fill_group(group: &Group, plan: &Plan, system: Option<u32>) -> Result<()> {
     group.apply(&settings)?;
     let rules: Vec<_> = plan.cgroup.devices.iter().map(|rule| rule.0).collect();
     group.guard_devices(&rules)?;
-    system.map_or(Ok(()), |root| group.delegate(root, root))
+    if let Some(root) = system {
+        group.bound(DEEPEST, MOST_GROUPS)?;
+        group.delegate(root, root)?;
+    }
+    Ok(())
 }
 
 /// What comes after an end.
@@ -676,8 +726,11 @@ enum Next {
     End,
     /// The policy wants it started again.
     Again,
-    /// It begins again by itself.
-    Reboot,
+    /// It begins again by itself; after a short time when it does so often.
+    Reboot {
+        /// It did not run for long.
+        short: bool,
+    },
 }
 
 /// Does the policy want it started again?

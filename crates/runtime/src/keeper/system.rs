@@ -2,17 +2,15 @@
 //! What a keeper does for a whole system besides: it hears how far the init is, tells it to end or to begin again, and knows
 //! from its death which of both it did.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-
+use kernel::Result;
 use kernel::process::Exit;
-use kernel::{Result, root};
 use spec::timestamp;
 
-use super::{Loop, Next, SIGHUP, SIGINT, again};
+use super::{FIRST_BACKOFF_MS, Loop, Next, SIGHUP, SIGINT, again};
 use crate::init::{self, Init, Order};
+use crate::launch::Failure;
 use crate::protocol::Answer;
-use crate::state::Exited;
+use crate::state::{Exited, Phase};
 
 /// The most that is read of one message of an init.
 const LARGEST: usize = 4096;
@@ -20,11 +18,8 @@ const LARGEST: usize = 4096;
 /// The most messages that are read in one turn: others have theirs, too.
 const MOST: usize = 64;
 
-/// Where the init of the container with this runtime directory sends its messages (sd_notify(3)).
-pub(super) fn mailbox(run: &OwnedFd) -> Result<OwnedFd> {
-    let host = root::open_directory(run, Path::new("host"))?;
-    kernel::socket::mailbox_at(host.as_fd(), "notify")
-}
+/// The socket in the runtime directory to which the init sends its messages (sd_notify(3)).
+const MAILBOX: &str = "notify";
 
 /// Does a message of an init say that everything is up?
 fn says_ready(message: &[u8]) -> bool {
@@ -44,10 +39,22 @@ impl Loop {
             return;
         }
         self.state.ready = Some(timestamp::format(kernel::time::now_ns()));
+        // Nothing more is to be heard, and nothing more can be sent to us.
+        self.mailbox = None;
         // Who waits hears it in any case.
         self.state.write(&self.keeper.run).ok();
         self.tell_event("ready", &[]);
         self.clients.tell_ready();
+    }
+
+    /// A new place for the messages of the init that is about to be started.
+    pub(super) fn open_mailbox(&mut self) -> Result<()> {
+        if self.keeper.system.is_some() {
+            self.mailbox = None;
+            kernel::fs::remove_file(&self.keeper.run, MAILBOX)?;
+            self.mailbox = Some(kernel::socket::mailbox_at(&self.keeper.run, MAILBOX)?);
+        }
+        Ok(())
     }
 
     /// Only the init itself is heard: everybody inside can write to it.
@@ -69,12 +76,15 @@ impl Loop {
             Order::PowerOff => self.stopping = true,
             Order::Reboot => self.rebooting = true,
         }
-        let Some(running) = &self.running else { return };
+        if self.running.is_none() {
+            return;
+        }
         self.thaw();
-        if let Err(error) = init::tell(&running.child, order) {
+        self.kill_after(timeout_ms);
+        let told = self.running.as_ref().map_or(Ok(()), |running| init::tell(&running.child, order));
+        if let Err(error) = told {
             self.clients.tell_first(&Answer::Warning(format!("tell the init: {error}")));
         }
-        self.kill_after(timeout_ms);
     }
 
     /// How the init of a whole system ended: the kernel kills it with one signal for a reboot and with another for a power-off
@@ -96,39 +106,50 @@ impl Loop {
     pub(super) fn next(&self, exited: &Exited) -> Next {
         match (self.stopping, self.rebooting) {
             (true, _) => Next::End,
-            (false, true) => Next::Reboot,
+            (false, true) => Next::Reboot { short: self.short && self.backoff_ms > FIRST_BACKOFF_MS },
             (false, false) if again(self.keeper.restart, exited, self.state.restarts) => Next::Again,
             (false, false) => Next::End,
         }
     }
 
-    /// Begins again at once; what can not be started ends for good.
-    pub(super) fn reboot(&mut self) {
-        self.rebooting = false;
+    /// Begins again, at once when it ran for a while.
+    pub(super) fn reboot(&mut self, short: bool) {
         self.tell_event("reboot", &[]);
         self.log.finish().ok();
         if let Some(wire) = &mut self.keeper.wire {
             // What is left of it is in the way of the next start, which tells.
             wire.unwire();
         }
-        self.replan();
-        let again = self.renew_group().map_err(crate::Failure::from).and_then(|()| self.start());
+        if short {
+            // One that does nothing else would keep the host busy with it.
+            self.wait_ms(Phase::Restarting);
+            return;
+        }
+        self.start_again();
+    }
+
+    /// A further start, as the container is defined now; what can not be started has ended.
+    pub(super) fn start_again(&mut self) {
+        self.rebooting = false;
+        let again = self.replan().and_then(|()| Ok(self.renew_group()?)).and_then(|()| self.start());
         if let Err(failure) = again {
             self.ended = Some(self.exited_without_start(&failure));
-            self.stopping = true;
         }
     }
 
-    pub(super) fn replan(&mut self) {
-        if let Some(mut plan) = (self.keeper.replan)() {
-            // The group stays the one that there is, also under another name of the container.
-            plan.cgroup.name.clone_from(&self.keeper.plan.cgroup.name);
-            self.keeper.plan = plan;
+    fn replan(&mut self) -> std::result::Result<(), Failure> {
+        let (mut plan, properties) = (self.keeper.replan)()?;
+        // The group stays the one that there is, also under another name of the container.
+        plan.cgroup.name.clone_from(&self.keeper.plan.cgroup.name);
+        self.keeper.plan = plan;
+        if let Some(unit) = &mut self.keeper.unit {
+            unit.scope.properties = properties;
         }
+        Ok(())
     }
 
     /// The groups that its init made below its own are in the way of the next one; so is a unit that is going.
-    pub(super) fn renew_group(&self) -> Result<()> {
+    pub(super) fn renew_group(&mut self) -> Result<()> {
         if self.keeper.system.is_none() && self.keeper.unit.is_none() {
             return Ok(());
         }

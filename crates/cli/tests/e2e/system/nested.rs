@@ -67,7 +67,7 @@ fn where_systemd_is_the_init_it_makes_the_group() {
     until("the manager is back", || store.cella(&["exec", "one", "systemctl", "is-system-running"]).code == 0);
     assert_eq!(inside(&store, "cella exec web hostname && systemctl is-active cella-web.scope"), "web\nactive");
     // The keeper is in a unit of its own: the end of who has started it is not its own.
-    assert_eq!(inside(&store, "systemctl is-active cella-web-keeper.scope"), "active");
+    assert_eq!(inside(&store, "systemctl is-active cella-web:keeper.scope"), "active");
     inside(&store, "cella restart -t 0 web && systemctl is-active cella-web.scope");
     // A unit that somebody stops is a container that has ended.
     inside(
