@@ -32,7 +32,7 @@ const KERNEL: &str =
 
 pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Image,
-    pub(crate) stock_kernel: bool,
+    pub(crate) new_kernel: bool,
     pub(crate) job: &'a Path,
     pub(crate) place: &'a Path,
     pub(crate) limit: Duration,
@@ -83,8 +83,8 @@ impl Machine<'_> {
         // levels would be slow.
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"]);
         qemu.args(["-smp", "2", "-m", "3072", "-nic", "none"]);
-        qemu.arg("-kernel").arg(self.image.boot(self.stock_kernel, "kernel"));
-        qemu.arg("-initrd").arg(self.image.boot(self.stock_kernel, "initrd"));
+        qemu.arg("-kernel").arg(self.image.boot(!self.new_kernel, "kernel"));
+        qemu.arg("-initrd").arg(self.image.boot(!self.new_kernel, "initrd"));
         qemu.args(["-append", KERNEL]);
         qemu.args(["-serial", &format!("file:{}", path(&self.console())), "-serial", "stdio"]);
         // The image stays as it was made: what is written to it is in a file that nobody sees.

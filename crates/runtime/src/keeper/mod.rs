@@ -305,7 +305,7 @@ impl Loop {
         match prepared.map_err(Failure::from).and_then(|()| self.start()) {
             Ok(()) => {
                 // What it took to get here is not used again before the next start.
-                kernel::image::release();
+                kernel::program::release();
                 self.serve()
             }
             Err(failure) => {
