@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) user: bool,
     /// Every test, and not only those of the profile `vm`.
     pub(crate) all: bool,
-    /// The kernel of trixie and not that of its backports.
+    /// The kernel of the backports and not that of trixie.
     pub(crate) new_kernel: bool,
     /// From the start to the end of the machine.
     pub(crate) limit: Duration,

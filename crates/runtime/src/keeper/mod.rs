@@ -385,7 +385,10 @@ impl Loop {
                 match self.next(&exited) {
                     Next::End => return self.end(exited, None),
                     Next::Again => self.wait_to_restart(exited),
-                    Next::Reboot { short } => self.reboot(short),
+                    Next::Reboot { short } => {
+                        self.state.last = Some(exited);
+                        self.reboot(short);
+                    }
                 }
             }
             if self.again_ms.is_some() && self.stopping {
@@ -540,6 +543,7 @@ impl Loop {
         self.state.phase = phase;
         self.state.pid = None;
         self.state.start_time = None;
+        self.state.ready = None;
         self.state.write(&self.keeper.run).ok();
     }
 

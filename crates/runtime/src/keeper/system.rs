@@ -6,7 +6,7 @@ use kernel::Result;
 use kernel::process::Exit;
 use spec::timestamp;
 
-use super::{FIRST_BACKOFF_MS, Loop, Next, SIGHUP, SIGINT, again};
+use super::{Loop, Next, SIGHUP, SIGINT, again};
 use crate::init::{self, Init, Order};
 use crate::launch::Failure;
 use crate::protocol::Answer;
@@ -106,7 +106,7 @@ impl Loop {
     pub(super) fn next(&self, exited: &Exited) -> Next {
         match (self.stopping, self.rebooting) {
             (true, _) => Next::End,
-            (false, true) => Next::Reboot { short: self.short && self.backoff_ms > FIRST_BACKOFF_MS },
+            (false, true) => Next::Reboot { short: self.short },
             (false, false) if again(self.keeper.restart, exited, self.state.restarts) => Next::Again,
             (false, false) => Next::End,
         }

@@ -3,6 +3,7 @@
 
 mod boot;
 mod device;
+mod hostile;
 mod nested;
 mod refused;
 mod roots;
