@@ -30,6 +30,9 @@ const TAIL: usize = 15;
 const KERNEL: &str =
     "root=LABEL=cella-root rw rootflags=prjquota console=ttyS0 panic=-1 fsck.mode=skip net.ifnames=0 loglevel=5";
 
+/// How the error of a machine that was not heard to the end begins.
+pub(crate) const NO_RESULT: &str = "the machine ended without a result";
+
 pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Image,
     pub(crate) new_kernel: bool,
@@ -106,7 +109,7 @@ impl Machine<'_> {
     fn results(&self, disk: &Path) -> Result<Ended> {
         let out = self.place.join("out");
         fresh_or_there(&out)?;
-        let nothing = |why: String| format!("the machine ended without a result: {why}\n{}", self.console_end());
+        let nothing = |why: String| format!("{NO_RESULT}: {why}\n{}", self.console_end());
         cargo::succeed(Command::new("tar").arg("-C").arg(&out).arg("-xf").arg(disk)).map_err(nothing)?;
         let code = std::fs::read_to_string(out.join("code")).map_err(|error| nothing(error.to_string()))?;
         let code = code.trim().parse().map_err(|_| nothing(format!("the exit code {code:?}")))?;

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Where the end-to-end tests keep the trees of distributions (crates/cli/tests/e2e/system/roots.rs).
 const TREES: &str = "/var/tmp/cella-test-roots";
 
+/// How often it is started again after an end that is the emulator's fault.
+const RETRIES: usize = 2;
+
 /// Directories of the repository that no test reads.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
@@ -56,7 +59,22 @@ pub(crate) fn run_in_machine() -> Result<Result<Summary>> {
         return Ok(Err(reason));
     }
     let options = Options { limit: LIMIT, ..Options::default() };
-    run(&Place::take()?, &options, &[]).map(Ok)
+    let place = Place::take()?;
+    let mut ended = run(&place, &options, &[]);
+    for _ in 0..RETRIES {
+        match &ended {
+            Err(reason) if is_emulators(reason) => println!("vm: once more, since the emulator broke it: {reason}"),
+            _ => break,
+        }
+        ended = run(&place, &options, &[]);
+    }
+    ended.map(Ok)
+}
+
+/// Did the machine end by what only an emulated one does? qemu's processors may run code that another one is just patching: the
+/// kernel meets a breakpoint of its own (`int3`) that it has taken away by then.
+fn is_emulators(reason: &str) -> bool {
+    reason.contains(machine::NO_RESULT) && reason.contains("Fatal exception in interrupt")
 }
 
 /// Has this host what it takes?
