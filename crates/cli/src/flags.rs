@@ -180,7 +180,7 @@ fn files() -> Vec<Arg> {
         list("mount", "type=…,src=…,dst=…", "A mount in words"),
         list("tmpfs", "TARGET[:OPTIONS]", "A directory in memory"),
         switch("read-only", "Its root file system can not be written"),
-        value("shm-size", "SIZE", "Size of /dev/shm (default 64M)"),
+        value("shm-size", "SIZE", "Size of /dev/shm (default 64M; of a system half of the memory)"),
         list("device", "PATH[:PATH][:rwm]", "A device of the host"),
     ]
 }
@@ -202,7 +202,7 @@ fn processes() -> Vec<Arg> {
         list("ulimit", "NAME=SOFT[:HARD]", "A resource limit of its processes"),
         list("sysctl", "KEY=VALUE", "A kernel parameter of its namespaces"),
         value("stop-signal", "SIGNAL", "What asks it to end"),
-        value("stop-timeout", "SECONDS", "Until it is killed then (default 10)"),
+        value("stop-timeout", "SECONDS", "Until it is killed then (default 10; of a system 60)"),
         value("oom-score-adj", "NUMBER", "-1000 to 1000"),
         value("pidfile", "FILE", "Write its first process's id to a file").hide_default_value(true),
     ]
