@@ -30,7 +30,7 @@ usage: cargo xtask VERB
   vm run  [OPTIONS] -- SCRIPT    boots it and runs a shell script there, with cella and cella-oci in its PATH
   vm test [OPTIONS] [--all] [FILTER… | -E EXPRESSION]
                                  runs our tests there: those of the profile vm, all, or those of these names. OPTIONS:
-                                 --user (not root, but tester), --new-kernel (trixie-backports'), --limit SECONDS";
+                                 --user (not root, but tester), --stock-kernel (trixie's own), --limit SECONDS";
 
 /// What a verb says when it cannot do its work: one line for a person.
 type Result<T> = std::result::Result<T, String>;

@@ -57,7 +57,7 @@ pub fn mount_layers(lowers: &[PathBuf]) -> Result<OwnedFd> {
 fn make(parts: &Parts<'_>) -> Result<OwnedFd> {
     match by_descriptor(parts) {
         // Only of what it does not take as a descriptor.
-        Err(error) if error.is(Errno::INVAL) && error.call.contains("SET_FD") => by_name(parts),
+        Err(error) if error.is(Errno::INVAL) && error.call.contains("SET_FD") => in_own_namespace(|| by_name(parts)),
         other => other,
     }
 }
@@ -98,12 +98,14 @@ fn layer(path: &Path, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
     Ok(copy)
 }
 
-fn by_name(parts: &Parts<'_>) -> Result<OwnedFd> {
+/// A detached mount that is made in a mount namespace of its own, where things can be attached and named on the way.
+pub(crate) fn in_own_namespace(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
     let (ours, theirs) = kernel::socket::pair()?;
     match process::clone(NamespaceKind::Mount.flag(), None)? {
         Forked::Child => {
             drop(ours);
-            let sent = match in_own_namespace(parts) {
+            let made = mount::set_all_propagation(Propagation::Private).and_then(|()| make());
+            let sent = match made {
                 Ok(mount) => kernel::socket::send(&theirs, &[&[0]], &[mount.as_fd()]),
                 Err(error) => {
                     let errno = error.errno.raw_os_error().to_le_bytes();
@@ -121,10 +123,17 @@ fn by_name(parts: &Parts<'_>) -> Result<OwnedFd> {
             match (buffer.get(..length).and_then(<[u8]>::split_first), descriptors.pop()) {
                 (Some((0, _)), Some(mount)) => Ok(mount),
                 (Some((_, rest)), _) => Err(told(rest)),
-                (None, _) => Err(Error::new("make an overlay: the child died", Errno::CHILD)),
+                (None, _) => Err(Error::new("make a mount: the child died", Errno::CHILD)),
             }
         }
     }
+}
+
+/// In that namespace: a small file system with a name, as a directory to work in.
+pub(crate) fn table() -> Result<OwnedFd> {
+    let table = mount::new("tmpfs", &[Parameter::Text("size", "1m")], 0)?;
+    mount::attach(&table, kernel::root::open_directory_path(Path::new(PLACE))?)?;
+    kernel::root::open_directory(&table, ".")
 }
 
 /// What the child says when it fails.
@@ -134,16 +143,13 @@ fn told(message: &[u8]) -> Error {
     Error::new(call, Errno::from_raw_os_error(errno.clamp(1, 4095)))
 }
 
-/// In the child: gives the layers names, and makes the overlay of these.
-fn in_own_namespace(parts: &Parts<'_>) -> Result<OwnedFd> {
-    mount::set_all_propagation(Propagation::Private)?;
+/// Gives the layers names, and makes the overlay of these.
+fn by_name(parts: &Parts<'_>) -> Result<OwnedFd> {
     // Opened in this namespace, before anything is covered: of another's mounts none is taken.
     let open = |path: &Path| kernel::root::open_directory_path(path);
     let above = parts.above.map(|(upper, work)| Ok::<_, Error>((open(upper)?, open(work)?))).transpose()?;
     let layers = parts.lowers.iter().map(|path| layer(path, parts.userns)).collect::<Result<Vec<_>>>()?;
-    let table = mount::new("tmpfs", &[Parameter::Text("size", "1m")], 0)?;
-    mount::attach(&table, kernel::root::open_directory_path(Path::new(PLACE))?)?;
-    let directory = kernel::root::open_directory(&table, ".")?;
+    let directory = table()?;
     let names: Vec<String> = (0..layers.len()).map(|number| number.to_string()).collect();
     for (layer, name) in layers.iter().zip(&names) {
         kernel::fs::make_directory(&directory, name.as_ref(), 0o700)?;

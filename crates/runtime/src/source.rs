@@ -100,10 +100,16 @@ fn shape(source: &Source) -> Result<Shape> {
 pub(crate) fn make(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
     match source {
         Source::Node { character, major, minor, owner } => {
+            let make = |home: &OwnedFd| {
+                kernel::root::make_device(home, "node", *character, (*major, *minor), *owner)?;
+                mount::clone_at(home, Path::new("node"), false)
+            };
             // In a file system that nobody ever sees, gone with the node's last mount.
-            let home = mount::new("tmpfs", &[Parameter::Text("size", "4k")], 0)?;
-            kernel::root::make_device(&home, "node", *character, (*major, *minor), *owner)?;
-            mount::clone_at(&home, Path::new("node"), false)
+            match make(&mount::new("tmpfs", &[Parameter::Text("size", "4k")], 0)?) {
+                // Before Linux 6.15 only of what is attached a part is copied.
+                Err(error) if error.is(Errno::INVAL) => overlay::in_own_namespace(|| make(&overlay::table()?)),
+                other => other,
+            }
         }
         Source::Device { path, character, number } => device(path, *character, *number),
         Source::CopyUp { root, path, parameters, attributes } => copy_up(root, path, parameters, *attributes),

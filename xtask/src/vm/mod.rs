@@ -40,7 +40,7 @@ fn boot(place: &Place, options: &Options, job: &Job, script: &str) -> Result<End
     let disk = job.disk(script)?;
     let machine = Machine {
         image: &image,
-        new_kernel: options.new_kernel,
+        stock_kernel: options.stock_kernel,
         job: &disk,
         place: &place.path.join("run"),
         limit: options.limit,

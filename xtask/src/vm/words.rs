@@ -20,15 +20,15 @@ pub(crate) struct Options {
     pub(crate) user: bool,
     /// Every test, and not only those of the profile `vm`.
     pub(crate) all: bool,
-    /// The kernel of the backports and not that of trixie.
-    pub(crate) new_kernel: bool,
+    /// The kernel of trixie and not that of its backports.
+    pub(crate) stock_kernel: bool,
     /// From the start to the end of the machine.
     pub(crate) limit: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { user: false, all: false, new_kernel: false, limit: LIMIT }
+        Self { user: false, all: false, stock_kernel: false, limit: LIMIT }
     }
 }
 
@@ -64,8 +64,8 @@ fn options<'a>(mut words: &'a [&'a str]) -> Result<(Options, &'a [&'a str])> {
                 options.all = true;
                 rest
             }
-            ["--new-kernel", rest @ ..] => {
-                options.new_kernel = true;
+            ["--stock-kernel", rest @ ..] => {
+                options.stock_kernel = true;
                 rest
             }
             ["--limit", seconds, rest @ ..] => {
@@ -97,8 +97,8 @@ mod tests {
         let run = parse(&["run", "--user", "--limit", "9", "--", "id", "-u;", "uname"]);
         let options = Options { user: true, limit: Duration::from_secs(9), ..Options::default() };
         assert_eq!(run, Ok(Request::Run { options, script: "id -u; uname".into() }));
-        let test = parse(&["test", "--new-kernel", "--all", "-E", "test(a)"]);
-        let options = Options { all: true, new_kernel: true, ..Options::default() };
+        let test = parse(&["test", "--stock-kernel", "--all", "-E", "test(a)"]);
+        let options = Options { all: true, stock_kernel: true, ..Options::default() };
         assert_eq!(test, Ok(Request::Test { options, filters: vec!["-E".into(), "test(a)".into()] }));
     }
 
