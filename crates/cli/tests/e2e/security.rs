@@ -116,13 +116,24 @@ fn only_the_standard_descriptors_are_inherited() {
     let secret = store.root.join("secret");
     std::fs::write(&secret, "x").unwrap();
     let script = format!(
-        "exec 7<{}; CELLA_ROOT={} {} run --rm host sh -c 'ls /proc/1/fd | tr \"\\n\" \" \"'",
+        "exec 7<{}; CELLA_ROOT={} exec {} run -d --name f host sleep 100",
         secret.display(),
         store.root.display(),
         crate::support::program().display()
     );
-    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 1 2");
+    assert!(
+        std::process::Command::new("sh")
+            .args(["-c", &script])
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut descriptors =
+        crate::support::names(std::path::Path::new(&format!("/proc/{}/fd", store.inspect("f", "pid"))));
+    descriptors.sort();
+    assert_eq!(descriptors, ["0", "1", "2"]);
+    store.cella(&["rm", "-f", "f"]).ok();
     store.finish();
 }
 
