@@ -135,7 +135,10 @@ fn it_can_not_lift_its_limits_and_they_are_changed_outside() {
     let error = store.cella(&["exec", "m", "true"]).fails(125);
     assert!(error.contains("EAGAIN"), "{error}");
     store.cella(&["set", "--pids-limit", "400", "m"]).ok();
+    // Where the init has the controller itself, it has given its own group a part of the first limit.
+    until("there is room", || store.cella(&["exec", "m", "true"]).code == 0);
     store.cella(&["exec", "m", "pkill", "sleep"]);
+    until("there is room", || store.cella(&["exec", "m", "true"]).code == 0);
     assert_ne!(inside(&store, greedy).trim(), "0");
     assert_eq!(inside(&store, "systemctl is-active systemd-journald"), "active");
     until("it is told", || store.inspect("m", "oom_kills").parse::<u64>().unwrap() >= 1);
