@@ -90,6 +90,9 @@ const GOOD_RUN_MS: u64 = 10_000;
 const DEEPEST: u32 = 48;
 const MOST_GROUPS: u32 = 8192;
 
+/// After so long without anything to do, milliseconds, its program's pages are let go.
+const QUIET_MS: u64 = 1000;
+
 /// How long, at the end, those who listen may take to hear the rest.
 const FLUSH_MS: u64 = 30_000;
 
@@ -216,6 +219,8 @@ struct Loop {
     /// When its networks are looked after.
     tick_ms: Option<u64>,
     backoff_ms: u64,
+    /// When it has been quiet for a while.
+    quiet_ms: Option<u64>,
     /// The last run was short.
     short: bool,
     /// Somebody asked for its end, and not the host's own.
@@ -293,6 +298,7 @@ impl Loop {
             again_ms: None,
             tick_ms: None,
             backoff_ms,
+            quiet_ms: Some(kernel::time::monotonic_ms() + QUIET_MS),
             short: false,
             by_hand: false,
             made: false,
@@ -303,11 +309,7 @@ impl Loop {
         let moved = self.keeper.unit.as_ref().map_or(Ok(()), Unit::move_keeper);
         let prepared = moved.and_then(|()| self.state.write(&self.keeper.run)).and_then(|()| self.make_group());
         match prepared.map_err(Failure::from).and_then(|()| self.start()) {
-            Ok(()) => {
-                // What it took to get here is not used again before the next start.
-                kernel::program::release();
-                self.serve()
-            }
+            Ok(()) => self.serve(),
             Err(failure) => {
                 let exited = self.exited_without_start(&failure);
                 self.end(exited, Some(failure))
@@ -411,8 +413,11 @@ impl Loop {
         watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
         self.streams.watch(&mut watched, self.clients.keep_up());
         self.clients.watch(&mut watched, self.streams.input_is_free());
-        kernel::event::wait(&watched, self.timeout())?;
+        let ready = kernel::event::wait(&watched, self.timeout())?;
         drop(watched);
+        if ready.contains(&true) {
+            self.quiet_ms = Some(kernel::time::monotonic_ms() + QUIET_MS);
+        }
         while let Some(number) = kernel::signal::next(&self.signals) {
             self.heard_signal(number);
         }
@@ -439,7 +444,8 @@ impl Loop {
 
     fn timeout(&self) -> Option<u64> {
         let look_ms = self.running.as_ref().and_then(|_| self.oom.next_ms());
-        let next = [self.deadline_ms, self.again_ms, self.tick_ms, look_ms].into_iter().flatten().min()?;
+        let next =
+            [self.deadline_ms, self.again_ms, self.tick_ms, look_ms, self.quiet_ms].into_iter().flatten().min()?;
         Some(next.saturating_sub(kernel::time::monotonic_ms()))
     }
 
@@ -447,6 +453,11 @@ impl Loop {
         let now = kernel::time::monotonic_ms();
         if self.tick_ms.is_some_and(|tick| tick <= now) {
             self.tick();
+        }
+        if self.quiet_ms.is_some_and(|quiet| quiet <= now) {
+            // Most of a program is what it took to come so far.
+            self.quiet_ms = None;
+            kernel::program::release();
         }
         if self.deadline_ms.is_some_and(|deadline| deadline <= now) {
             self.deadline_ms = None;
