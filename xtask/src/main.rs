@@ -25,6 +25,8 @@ usage: cargo xtask VERB
   bench network [--rounds N]     speed, starts, limits, many containers and ports, beside podman and the same made by hand
   bench boot [--rounds N] [--format markdown|json]
                                  a whole Debian up to its last unit, and 50 at once, beside lxc-start and systemd-nspawn
+  bench procview [--rounds N] [--only native,lxcfs,cella] [--containers N] [--readers N] [--kills N] [--format …]
+                                 /proc in a container: the kernel's, lxcfs's and ours; many at once; the server killed
   fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on
   vm make                        a Debian machine for qemu: systemd, control groups of version 2, AppArmor, project quota
   vm run  [OPTIONS] -- SCRIPT    boots it and runs a shell script there, with cella and cella-oci in its PATH

@@ -130,6 +130,7 @@ pub(crate) fn definition(matches: &ArgMatches) -> Result<Definition> {
         definition.security.no_new_privileges = false;
     }
     definition.autostart = autostart(matches)?;
+    definition.proc_view = parsed(matches, "proc-view")?.unwrap_or_default();
     definition.cgroup_driver = parsed(matches, "cgroup-driver")?.unwrap_or_default();
     if definition.remove && definition.restart != Restart::No {
         let message = "--rm and --restart can not be used together: one removes at the end, the other starts again";

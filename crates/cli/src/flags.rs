@@ -204,6 +204,7 @@ fn processes() -> Vec<Arg> {
         value("stop-signal", "SIGNAL", "What asks it to end"),
         value("stop-timeout", "SECONDS", "Until it is killed then (default 10; of a system 60)"),
         value("oom-score-adj", "NUMBER", "-1000 to 1000"),
+        value("proc-view", "WHETHER", "Its own memory, processors, load in /proc and /sys: on, off or auto"),
         value("pidfile", "FILE", "Write its first process's id to a file").hide_default_value(true),
     ]
 }

@@ -14,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::COUNT;
 use crate::record::Record;
 use crate::store::{Found, Store};
-use crate::system;
 use crate::users::{Layers, User};
+use crate::{proc_view, system};
 
 /// What every container may do, unless it is told otherwise.
 pub(crate) const CAPABILITIES: &[&str] = &[
@@ -89,7 +89,7 @@ pub(crate) fn compose(store: &Store, found: &Found, directory: &Path, run: &Path
         process: process(record, &user, &capabilities, found)?,
         hostname: own(&definition.namespaces.uts).then(|| hostname(found)),
         domainname: definition.domainname.clone(),
-        mounts: mounts(store, record, run)?,
+        mounts: mounts(store, found, run)?,
         annotations: definition.annotations.clone(),
         hooks: oci::Hooks::default(),
         linux: oci::Linux {
@@ -325,7 +325,7 @@ fn namespaces(store: &Store, record: &Record) -> Result<Vec<oci::Namespace>> {
             list.push(oci::Namespace { kind: "user".to_owned(), path: Some(format!("/proc/{pid}/ns/user")) });
         }
     }
-    if !definition.time_offsets.is_empty() {
+    if !definition.time_offsets.is_empty() || proc_view::clocks(definition)?.is_some() {
         list.push(oci::Namespace { kind: "time".to_owned(), path: None });
     }
     Ok(list)
@@ -354,12 +354,23 @@ fn bind(source: &str, destination: &str, options: &[&str]) -> oci::Mount {
     oci::Mount { source: source.to_owned(), ..mount(destination, "bind", options) }
 }
 
-fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>> {
+fn mounts(store: &Store, found: &Found, run: &Path) -> Result<Vec<oci::Mount>> {
+    let record = &found.record;
     let definition = &record.definition;
-    if definition.system.is_some() {
-        let list = system::mounts(definition, run);
-        return with_own(store, definition, list);
-    }
+    let mut list = match definition.system.is_some() {
+        true => system::mounts(definition, run),
+        false => plain_mounts(record, run),
+    };
+    // Another one makes it when there is a process to be put into it.
+    let later = crate::driver::by_systemd(definition)?;
+    let group = if later { None } else { Some(store.group(found)?) };
+    list.extend(proc_view::mounts(definition, group.as_ref())?);
+    with_own(store, definition, list)
+}
+
+/// Those of a container that is one program.
+fn plain_mounts(record: &Record, run: &Path) -> Vec<oci::Mount> {
+    let definition = &record.definition;
     let shares = &definition.namespaces;
     let privileged = definition.security.privileged;
     let plain = ["nosuid", "nodev", "noexec"];
@@ -400,7 +411,7 @@ fn mounts(store: &Store, record: &Record, run: &Path) -> Result<Vec<oci::Mount>>
         let source = run.join("etc").join(file);
         list.push(bind(&source.to_string_lossy(), &format!("/etc/{file}"), &["bind", "nosuid", "nodev", "noexec"]));
     }
-    with_own(store, definition, list)
+    list
 }
 
 /// The default mounts, and those that were asked for: on the same place in their stead.
@@ -479,7 +490,7 @@ fn linux(record: &Record, namespaces: Vec<oci::Namespace>, rights: &Rights) -> R
         rootfs_propagation: definition.system.as_ref().map(|_| "rshared".to_owned()),
         masked_paths: masked,
         readonly_paths: read_only,
-        time_offsets: definition.time_offsets.iter().map(|(clock, nanos)| time_offset(*clock, *nanos)).collect(),
+        time_offsets: time_offsets(definition)?,
         ..oci::Linux::default()
     })
 }
@@ -507,11 +518,14 @@ fn seccomp(definition: &Definition, rights: &Rights) -> Result<Option<oci::secco
         _ if definition.security.privileged => None,
         Filter::Unconfined => None,
         Filter::Profile(profile) => Some((**profile).clone()),
-        Filter::Default if definition.system.is_some() => {
-            Some(plan::seccomp::profile::system_profile(plan::seccomp::Arch::native()))
-        }
         Filter::Default => {
-            Some(plan::seccomp::profile::default_profile(&rights.bounding, plan::seccomp::Arch::native()))
+            let arch = plan::seccomp::Arch::native();
+            let mut profile = match definition.system.is_some() {
+                true => plan::seccomp::profile::system_profile(arch),
+                false => plan::seccomp::profile::default_profile(&rights.bounding, arch),
+            };
+            proc_view::listen(definition, &mut profile)?;
+            Some(profile)
         }
     };
     let filter = profile.as_ref().map(oci::seccomp::Filter::try_from).transpose();
@@ -647,6 +661,12 @@ pub(crate) fn device_rules(definition: &Definition) -> Result<Vec<oci::DeviceRul
         list.push(rule(if character { "c" } else { "b" }, major.into(), Some(minor.into()), &wanted.access));
     }
     Ok(list)
+}
+
+fn time_offsets(definition: &Definition) -> Result<BTreeMap<String, oci::TimeOffset>> {
+    let own = definition.time_offsets.iter().map(|(clock, nanoseconds)| (*clock, *nanoseconds));
+    let offsets = own.chain(proc_view::clocks(definition)?);
+    Ok(offsets.map(|(clock, nanoseconds)| time_offset(clock, nanoseconds)).collect())
 }
 
 fn time_offset(clock: Clock, nanoseconds: i64) -> (String, oci::TimeOffset) {

@@ -8,7 +8,7 @@ use kernel::event::{self, Interest, Read};
 use kernel::process::{self, Forked};
 use kernel::pty::{self, RawMode};
 use plan::Joining;
-use runtime::Joined;
+use runtime::{Connection, Joined};
 
 use crate::compose;
 use crate::error::{Doing, Error, Kind, Result};
@@ -51,7 +51,8 @@ fn task(store: &Store, container: &str, wanted: &Exec) -> Result<(Task, Found)> 
         return Err(error.hint(format!("cella resume {name}")));
     }
     let (joining, owner) = joining(store, &found, wanted).doing(|| format!("exec in {name}"))?;
-    Ok((Task { joining, init, pid, group, owner, interactive: wanted.interactive }, found))
+    let run = store.run_directory(&found.record.id);
+    Ok((Task { joining, init, pid, group, run, owner, interactive: wanted.interactive }, found))
 }
 
 /// The most that is read of what a program says to us, and how long it may take.
@@ -123,6 +124,8 @@ struct Task {
     init: OwnedFd,
     pid: i32,
     group: Group,
+    /// Its runtime directory.
+    run: std::path::PathBuf,
     /// Who owns its pipes.
     owner: (u32, u32),
     interactive: bool,
@@ -138,14 +141,13 @@ struct Ends {
 
 impl Task {
     fn join(&self, streams: Option<[OwnedFd; 3]>) -> Result<Joined> {
-        runtime::join(
-            &self.joining,
-            &self.init,
-            self.pid,
-            Some(&self.group),
-            runtime::Ends { streams, ..runtime::Ends::default() },
-        )
-        .map_err(start::of_failure)
+        let listens = self.joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+        let keeper = match listens.is_some_and(plan::Listener::is_keeper) {
+            true => Some(Connection::open(&self.run)?),
+            false => None,
+        };
+        let ends = runtime::Ends { streams, keeper, ..runtime::Ends::default() };
+        runtime::join(&self.joining, &self.init, self.pid, Some(&self.group), ends).map_err(start::of_failure)
     }
 
     /// Pipes that belong to the program's user: our own descriptors stay outside.

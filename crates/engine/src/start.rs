@@ -17,6 +17,7 @@ use spec::system::System;
 use crate::compose::{self, Composed};
 use crate::driver;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::proc_view::Served;
 use crate::record;
 use crate::request::Attach;
 use crate::seed;
@@ -201,6 +202,7 @@ fn keeper(
         first,
         wire: None,
         unit: None,
+        view: Served::of(found)?,
         replan: replan(store.clone(), found.clone()),
         finish: finish(store.clone(), found.clone()),
     })

@@ -139,6 +139,12 @@ impl NewNetwork {
     }
 }
 
+/// Does this kernel have namespaces of this kind?
+#[must_use]
+pub fn is_known(kind: NamespaceKind) -> bool {
+    rustix::fs::access(format!("/proc/self/ns/{}", kind.file()), rustix::fs::Access::EXISTS).is_ok()
+}
+
 /// Are we in the user namespace that the host began with? As everybody tells it: by its map, which has one line, of all ids.
 /// (The number of its file would be surer, and costs fifty times the look; who maps all ids into another namespace splits
 /// the line for this reason.)

@@ -79,6 +79,59 @@ pub fn process(pid: i32) -> Result<Process> {
     })
 }
 
+/// The first process of the namespace that the process `pid` is in, as we see it; `None` where we do not, or when `pid` is gone.
+#[must_use]
+pub fn init_of(pid: i32) -> Option<i32> {
+    let wanted = process(pid).ok()?;
+    let mut one = wanted.clone();
+    // Orphans are the init's: who was born in the namespace finds it above.
+    for _ in 0..MOST_ANCESTORS {
+        if one.pids.last() == Some(&1) && is_alike(&one, &wanted) {
+            return Some(one.pid);
+        }
+        match process(one.parent) {
+            Ok(parent) if is_alike(&parent, &wanted) => one = parent,
+            _ => break,
+        }
+    }
+    // Who joined it later has a parent outside.
+    let names = crate::file::names(std::path::Path::new("/proc")).ok()?;
+    let others = names.iter().filter_map(|name| process(name.parse().ok()?).ok());
+    others.filter(|one| one.pids.last() == Some(&1)).find(|one| is_alike(one, &wanted)).map(|one| one.pid)
+}
+
+const MOST_ANCESTORS: u32 = 64;
+
+/// Are both in the same process namespace? In ours every process has one number.
+fn is_alike(one: &Process, other: &Process) -> bool {
+    let namespace = |one: &Process| fs::read_link(format!("/proc/{}/ns/pid", one.pid)).ok();
+    let both = (one.pids.len(), other.pids.len());
+    one.pid == other.pid
+        || both == (1, 1)
+        || (both.0 == both.1 && namespace(one).is_some_and(|id| namespace(other) == Some(id)))
+}
+
+/// The name of the control group of a process: that of its memory where version 1 counts it, else of its processor time, else of
+/// the version 2 tree.
+///
+/// # Errors
+/// `ENOENT` when it is gone.
+pub fn group_of(pid: i32) -> Result<String> {
+    Ok(group_name(&read(pid, "cgroup")?).to_owned())
+}
+
+fn group_name(text: &str) -> &str {
+    let of = |controller: &str| {
+        let mut lines = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            rest.split_once(':')
+        });
+        lines.find(|(names, _)| names.split(',').any(|name| name == controller)).map(|(_, path)| path)
+    };
+    let found = ["memory", "cpu"].into_iter().find_map(of).or_else(|| of(""));
+    found.unwrap_or_default().trim_start_matches('/')
+}
+
 fn command(pid: i32, stat: &str) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<_> =
@@ -126,6 +179,20 @@ mod tests {
         let stat = "12 (a) b (c) S 1 12 12 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 1 0 4242 100 3";
         assert_eq!((field(stat, 4), field(stat, 14), field(stat, 22)), (Some(1), Some(7), Some(4242)));
         assert_eq!(after_name(stat).trim_start().chars().next(), Some('S'));
+    }
+
+    #[test]
+    fn a_group_is_named_by_the_hierarchy_that_counts_its_memory() {
+        assert_eq!(group_name("4:memory:/lxc/web\n3:cpu,cpuacct:/lxc/web2\n0::/\n"), "lxc/web");
+        assert_eq!(group_name("3:cpu,cpuacct:/a:b\n0::/x\n"), "a:b");
+        assert_eq!(group_name("0::/system.slice/docker-1.scope\n"), "system.slice/docker-1.scope");
+        assert_eq!(group_name(""), "");
+    }
+
+    #[test]
+    fn the_first_process_of_our_own_namespace_is_number_one() {
+        let init = init_of(crate::process::id()).unwrap();
+        assert_eq!(process(init).unwrap().pids.last(), Some(&1));
     }
 
     #[test]

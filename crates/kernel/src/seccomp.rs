@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Installs a system call filter.
+//! Installs a system call filter, and answers what it leaves to a listener.
 
-use crate::error::Result;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Call, Errno, Error, Result};
 use crate::syscall::raw;
 use crate::types::SockFilter;
 
@@ -24,4 +29,169 @@ pub fn install(filter: &[SockFilter], flags: u32) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Who answers system calls that a filter leaves to a listener (seccomp_unotify(2)).
+#[derive(Debug)]
+pub struct Listener(OwnedFd);
+
+/// The size of `struct seccomp_notif`: id, process, flags, then the call: number, architecture, instruction, six arguments.
+pub const NOTIFICATION: usize = 80;
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct Response {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+/// A system call that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// What the answer refers to.
+    pub id: u64,
+    /// Who waits, in our process namespace.
+    pub pid: u32,
+    /// The call's number.
+    pub number: i32,
+    /// `AUDIT_ARCH_*`.
+    pub architecture: u32,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+impl Waiting {
+    /// What a buffer of [`Listener::receive`] holds; `None` when there is nothing in it.
+    #[must_use]
+    pub fn parse(buffer: &[u8; NOTIFICATION]) -> Option<Self> {
+        let word =
+            |at: usize| buffer.get(at..at + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        let long =
+            |at: usize| buffer.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_ne_bytes);
+        let arguments = [32, 40, 48, 56, 64, 72].map(long);
+        let (number, architecture) = (word(16).cast_signed(), word(20));
+        let one = Self { id: long(0), pid: word(8), number, architecture, arguments };
+        (one.id != 0).then_some(one)
+    }
+}
+
+const RECEIVE: libc::c_ulong = 0xc050_2100;
+const SEND: libc::c_ulong = 0xc018_2101;
+const ID_VALID: libc::c_ulong = 0x4008_2102;
+const CONTINUE: u32 = 1;
+
+impl From<OwnedFd> for Listener {
+    /// The descriptor that seccomp(2) gave.
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Does anybody have the filter of this listener any more?
+#[must_use]
+pub fn is_heard(listener: impl AsFd) -> bool {
+    !matches!(poll(listener), Ok(None))
+}
+
+/// What there is: a call, none yet, none any more.
+fn poll(listener: impl AsFd) -> Result<Option<bool>> {
+    let mut list = [PollFd::new(&listener, PollFlags::IN)];
+    rustix::event::poll(&mut list, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).call(|| "poll(listener)")?;
+    let [entry] = list;
+    let found = entry.revents();
+    Ok(match (found.contains(PollFlags::IN), found.is_empty()) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    })
+}
+
+impl Listener {
+    fn control<T>(&self, request: libc::c_ulong, data: &mut T) -> std::result::Result<(), Errno> {
+        // SAFETY: the structure is the one that this request reads and writes, and lives through the call.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, std::ptr::from_mut(data)) };
+        if result < 0 { Err(Error::last("ioctl").errno) } else { Ok(()) }
+    }
+
+    /// Is there a call that waits? `None` when nobody has the filter any more, so that none will ever come.
+    ///
+    /// # Errors
+    /// poll(2)'s.
+    pub fn has_call(&self) -> Result<Option<bool>> {
+        poll(&self.0)
+    }
+
+    /// Takes the next call that waits into a buffer, where it is found if we die; `None` when whoever waited was killed
+    /// meanwhile. Waits when there is none.
+    ///
+    /// # Errors
+    /// ioctl(2)'s.
+    pub fn receive(&self, buffer: &mut [u8; NOTIFICATION]) -> Result<Option<Waiting>> {
+        // The kernel takes nothing else.
+        buffer.fill(0);
+        match self.control(RECEIVE, buffer) {
+            Ok(()) => Ok(Waiting::parse(buffer)),
+            Err(Errno::NOENT | Errno::INTR) => Ok(None),
+            Err(errno) => Err(Error::new("ioctl(SECCOMP_IOCTL_NOTIF_RECV)", errno)),
+        }
+    }
+
+    /// Does it still wait? What was opened of its process before this said so is its own.
+    #[must_use]
+    pub fn is_waiting(&self, id: u64) -> bool {
+        let mut id = id;
+        self.control(ID_VALID, &mut id).is_ok()
+    }
+
+    /// Answers with a value, or with an error.
+    ///
+    /// # Errors
+    /// ioctl(2)'s, but for somebody who does not wait any more.
+    pub fn answer(&self, id: u64, result: std::result::Result<i64, Errno>) -> Result<()> {
+        let (value, error) = result.map_or_else(|errno| (0, -errno.raw_os_error()), |value| (value, 0));
+        self.respond(Response { id, value, error, flags: 0 })
+    }
+
+    /// Lets the kernel do what was asked for. Never for a call that was decided on by what stands in the caller's memory.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn let_through(&self, id: u64) -> Result<()> {
+        self.respond(Response { id, value: 0, error: 0, flags: CONTINUE })
+    }
+
+    fn respond(&self, mut response: Response) -> Result<()> {
+        match self.control(SEND, &mut response) {
+            // Killed meanwhile; or answered, by the process before this one.
+            Ok(()) | Err(Errno::NOENT | Errno::INPROGRESS) => Ok(()),
+            Err(errno) => Err(Error::new("ioctl(SECCOMP_IOCTL_NOTIF_SEND)", errno)),
+        }
+    }
+
+    /// Writes into the memory of who waits, at most to where it may write itself; `EFAULT` where that is not.
+    ///
+    /// # Errors
+    /// `ESRCH` when it does not wait any more, open(2)'s, `EFAULT`.
+    pub fn write(&self, waiting: &Waiting, address: u64, bytes: &[u8]) -> Result<()> {
+        let path = format!("/proc/{}/mem", waiting.pid);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let memory = rustix::fs::open(&path, flags, Mode::empty()).call(|| format!("open({path:?})"))?;
+        // The number may be somebody else's by now: while it waits it is not.
+        if !self.is_waiting(waiting.id) {
+            return Err(Error::new(format!("write({path:?}): it does not wait any more"), Errno::SRCH));
+        }
+        match rustix::io::pwrite(&memory, bytes, address) {
+            Ok(written) if written == bytes.len() => Ok(()),
+            _ => Err(Error::new(format!("write({path:?})"), Errno::FAULT)),
+        }
+    }
 }

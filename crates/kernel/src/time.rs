@@ -15,6 +15,12 @@ pub fn monotonic_ms() -> u64 {
     nanoseconds(ClockId::Boottime) / 1_000_000
 }
 
+/// Nanoseconds since the host was booted (CLOCK_BOOTTIME).
+#[must_use]
+pub fn boottime_ns() -> u64 {
+    nanoseconds(ClockId::Boottime)
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()

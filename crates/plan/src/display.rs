@@ -75,6 +75,7 @@ impl fmt::Display for Told<'_> {
             Some(Source::CopyUp { path, attributes, .. }) => {
                 write!(f, "tmpfs with a copy of {}{}", path.display(), Attributes(*attributes))
             }
+            Some(Source::View { path, .. }) => write!(f, "its own {}", path.display()),
             Some(Source::Device { path, .. }) => write!(f, "device {}", path.display()),
             Some(Source::Node { character, major, minor, .. }) => {
                 write!(f, "device {} {major}:{minor}", if *character { 'c' } else { 'b' })

@@ -13,12 +13,12 @@ mod step;
 
 pub use compile::{Request, compile, mounts, settings};
 pub use limits::rules_of;
-pub use mount::{MountOptions, parse_options};
+pub use mount::{MountOptions, VIEW, parse_options};
 pub use process::{capability_set, filter, joining, limit_number};
 pub use schedule::list as numbers;
 pub use step::{
-    Cgroup, DeviceRule, Facts, Hook, Idmap, Join, Joining, Limit, Listener, Map, Plan, Program, Scheduler, Setting,
-    Source, Step, TimeOffset, Tree,
+    Cgroup, DeviceRule, Facts, Hook, Idmap, Join, Joining, KEEPER, Limit, Listener, Map, Plan, Program, Scheduler,
+    Setting, Source, Step, TimeOffset, Tree,
 };
 
 /// Why no plan can be made.

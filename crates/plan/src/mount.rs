@@ -123,6 +123,10 @@ pub(crate) fn propagation(word: &str) -> Option<(&'static str, bool)> {
     find(word).map(|name| (name, false)).or_else(|| find(word.strip_prefix('r')?).map(|name| (name, true)))
 }
 
+/// The type of a mount of the container's own view of /proc and /sys; its source is a path in there. Only the manager's own
+/// specifications have it.
+pub const VIEW: &str = "procview";
+
 /// The steps of one mount of the specification.
 pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(), Error> {
     let mut options = parse_options(&mount.options);
@@ -152,6 +156,13 @@ pub(crate) fn steps(builder: &mut Builder<'_>, mount: &oci::Mount) -> Result<(),
     }
     if mount.kind == "cgroup" || mount.kind == "cgroup2" {
         return cgroup(builder, &target, mount.kind == "cgroup2", &options);
+    }
+    if mount.kind == VIEW && builder.bundle.is_none() {
+        let path = PathBuf::from(&mount.source);
+        let directory = path.starts_with("sys");
+        let source = builder.source(Source::View { path, directory });
+        builder.push(Step::Attach { source, target });
+        return Ok(());
     }
     if mount.kind.is_empty() {
         return Err(place("it has no type"));

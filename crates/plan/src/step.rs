@@ -254,6 +254,13 @@ pub enum Source {
         /// Owner and group, as the host sees them.
         owner: (u32, u32),
     },
+    /// A part of the container's own view of /proc and /sys, which the launcher serves.
+    View {
+        /// Its path in the view.
+        path: PathBuf,
+        /// A directory, not a file.
+        directory: bool,
+    },
     /// A device node of the host, verified.
     Device {
         /// Its path.
@@ -346,6 +353,9 @@ pub struct Program {
     pub instructions: Vec<SockFilter>,
 }
 
+/// The path of a listener that is the launcher itself: no socket can have it.
+pub const KEEPER: &str = "\0keeper";
+
 /// Who is told of system calls that a filter leaves to a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listener {
@@ -353,6 +363,14 @@ pub struct Listener {
     pub path: PathBuf,
     /// What it is told with the descriptor.
     pub metadata: String,
+}
+
+impl Listener {
+    /// Is it the launcher itself?
+    #[must_use]
+    pub fn is_keeper(&self) -> bool {
+        self.path.as_os_str() == KEEPER
+    }
 }
 
 /// One thing that the child does.

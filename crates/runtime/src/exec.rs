@@ -53,6 +53,8 @@ pub struct Ends {
     pub console: Option<OwnedFd>,
     /// Who is told of system calls that the filter leaves to a listener: its socket, and what it is told.
     pub listener: Option<(std::path::PathBuf, String)>,
+    /// The container's keeper, when it is the one who is told.
+    pub keeper: Option<crate::protocol::Connection>,
 }
 
 /// Starts the program in the container whose first process is `init`, with a terminal of the container if it wants one.
@@ -247,17 +249,27 @@ fn listen(
                 *child = Some(process::Child { pid, pidfd: process::open(pid)? });
             }
             Some(b'L') => {
-                if let (Some((path, told)), Some(child)) = (&ends.listener, child.as_ref()) {
-                    let number =
-                        message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
-                    let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
-                    let told = told.replace("\"pid\":0", &format!("\"pid\":{}", child.pid));
-                    kernel::socket::send_to_stream(path, told.as_bytes(), &[listener.as_fd()])?;
+                if let Some(child) = child.as_ref() {
+                    pass_listener(message, ends, child)?;
                 }
                 kernel::socket::send(channel, &[b"A"], &[])?;
             }
             Some(_) => return Err(failed(message, exec)),
         }
+    }
+}
+
+/// Hands the listener of the filter to who is told.
+fn pass_listener(message: &[u8], ends: &Ends, child: &process::Child) -> Result<()> {
+    let number = message.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(-1, i32::from_le_bytes);
+    let listener = kernel::spawn::take_descriptor(&child.pidfd, number)?;
+    match (&ends.listener, &ends.keeper) {
+        (Some((path, told)), _) => {
+            let told = told.replace("\"pid\":0", &format!("\"pid\":{}", child.pid));
+            kernel::socket::send_to_stream(path, told.as_bytes(), &[listener.as_fd()])
+        }
+        (None, Some(keeper)) => keeper.pass_listener(&listener),
+        (None, None) => Ok(()),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Launched {
     pub terminal: Option<OwnedFd>,
     /// What could not be done and does no harm.
     pub warnings: Vec<String>,
+    /// Where system calls come that its filter leaves to us.
+    pub listener: Option<OwnedFd>,
 }
 
 /// Whose fault a failed launch is.
@@ -116,6 +118,8 @@ pub struct Orders<'a> {
     pub mounts_inside: bool,
     /// The child dies with us.
     pub dies_with_us: bool,
+    /// The parts of the container's own view of /proc and /sys that the plan names, detached.
+    pub views: Vec<(std::path::PathBuf, OwnedFd)>,
     /// Takes part in the launch, when it is somebody else's container too.
     pub company: Option<&'a mut (dyn Company + 'a)>,
 }
@@ -224,10 +228,11 @@ pub fn launch<'a>(
         grouped: false,
         terminal: None,
         warnings: Vec::new(),
+        listener: None,
     };
     let (child, outcome) = if program::is_direct(plan) { (first, Ok(())) } else { watch.second(first)? };
     match outcome.and_then(|()| watch.listen(&child)) {
-        Ok(()) => Ok(Launched { child, terminal: watch.terminal, warnings: watch.warnings }),
+        Ok(()) => Ok(Launched { child, terminal: watch.terminal, warnings: watch.warnings, listener: watch.listener }),
         Err(failure) => {
             process::signal(&child.pidfd, 9).ok();
             process::wait(&child.pidfd).ok();
@@ -253,9 +258,11 @@ fn give(
     let users = joins.iter().find(|(kind, _)| *kind == NamespaceKind::User).map(|(_, file)| file);
     let waits = plan.new_namespaces.contains(&NamespaceKind::User);
     let trees = plan.trees.iter().map(|tree| source::tree(tree, users, waits)).collect::<Result<Vec<_>>>()?;
-    let source = |one: &plan::Source| match orders.mounts_inside {
-        true => source::source_inside(one),
-        false => source::source(one, users, waits),
+    let (mounts_inside, mut views) = (orders.mounts_inside, std::mem::take(&mut orders.views));
+    let source = |one: &plan::Source| match (source::view(one, &mut views), mounts_inside) {
+        (Some(view), _) => Ok(view),
+        (None, true) => source::source_inside(one),
+        (None, false) => source::source(one, users, waits),
     };
     let sources = plan.sources.iter().map(source).collect::<Result<Vec<_>>>()?;
     let masks = plan.steps.iter().any(|step| matches!(step, Step::Mask { .. }));
@@ -320,6 +327,7 @@ struct Watch<'a> {
     grouped: bool,
     terminal: Option<OwnedFd>,
     warnings: Vec<String>,
+    listener: Option<OwnedFd>,
 }
 
 impl Watch<'_> {
@@ -530,6 +538,10 @@ impl Watch<'_> {
             Step::Seccomp { program } => program.listener.as_ref(),
             _ => None,
         });
+        if wanted.is_some_and(plan::Listener::is_keeper) {
+            self.listener = Some(listener);
+            return Ok(kernel::socket::send(&self.channel, &[b"A"], &[])?);
+        }
         if let (Some(wanted), Some(company)) = (wanted, &self.company) {
             let state = company.state("creating", child.pid);
             let state = serde_json::value::RawValue::from_string(state).ok();

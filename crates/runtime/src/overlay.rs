@@ -15,7 +15,7 @@ use kernel::{Errno, Error, Result};
 use plan::Tree;
 
 /// Where the layers have their names in that namespace: a directory that every host has.
-const PLACE: &str = "/dev";
+pub(crate) const PLACE: &str = "/dev";
 
 /// The most bytes of a parameter that fsconfig(2) takes as a string.
 const LONGEST: usize = 255;
@@ -100,13 +100,22 @@ fn layer(path: &Path, userns: Option<&OwnedFd>) -> Result<OwnedFd> {
 
 /// A detached mount that is made in a mount namespace of its own, where things can be attached and named on the way.
 pub(crate) fn in_own_namespace(make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    let mut made = all_in_own_namespace(|| Ok(vec![make()?]))?;
+    made.pop().ok_or_else(|| Error::new("make a mount: there is none", Errno::NOENT))
+}
+
+/// The same for several, 64 at most.
+pub(crate) fn all_in_own_namespace(make: impl FnOnce() -> Result<Vec<OwnedFd>>) -> Result<Vec<OwnedFd>> {
     let (ours, theirs) = kernel::socket::pair()?;
     match process::clone(NamespaceKind::Mount.flag(), None)? {
         Forked::Child => {
             drop(ours);
             let made = mount::set_all_propagation(Propagation::Private).and_then(|()| make());
             let sent = match made {
-                Ok(mount) => kernel::socket::send(&theirs, &[&[0]], &[mount.as_fd()]),
+                Ok(mounts) => {
+                    let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
+                    kernel::socket::send(&theirs, &[&[0]], &mounts)
+                }
                 Err(error) => {
                     let errno = error.errno.raw_os_error().to_le_bytes();
                     kernel::socket::send(&theirs, &[&[1], &errno, error.call.as_bytes()], &[])
@@ -119,11 +128,11 @@ pub(crate) fn in_own_namespace(make: impl FnOnce() -> Result<OwnedFd>) -> Result
             let mut buffer = [0; 1024];
             let heard = kernel::socket::receive(&ours, &mut buffer);
             process::wait(&child.pidfd)?;
-            let (length, mut descriptors) = heard?;
-            match (buffer.get(..length).and_then(<[u8]>::split_first), descriptors.pop()) {
-                (Some((0, _)), Some(mount)) => Ok(mount),
-                (Some((_, rest)), _) => Err(told(rest)),
-                (None, _) => Err(Error::new("make a mount: the child died", Errno::CHILD)),
+            let (length, descriptors) = heard?;
+            match buffer.get(..length).and_then(<[u8]>::split_first) {
+                Some((0, _)) => Ok(descriptors),
+                Some((_, rest)) => Err(told(rest)),
+                None => Err(Error::new("make a mount: the child died", Errno::CHILD)),
             }
         }
     }

@@ -13,6 +13,7 @@
 //! | `Z` | | tell me when everything is up |
 //! | `W` | | tell me how it ends |
 //! | `P` | policy | the restart policy has changed |
+//! | `F` | with a descriptor | the listener of the filter of a further program |
 //! | `T` | JSON | a change of its networks, for who has attached it |
 //!
 //! | answered | bytes | meaning |
@@ -84,6 +85,8 @@ pub enum Request {
     Policy(String),
     /// A change of its networks.
     Network(Vec<u8>),
+    /// A further program's filter leaves system calls to the container's view; the listener comes with it.
+    Listener,
 }
 
 /// What a keeper says.
@@ -137,6 +140,7 @@ impl Request {
             Self::Wait => vec![b'W'],
             Self::Policy(policy) => [b"P".as_slice(), policy.as_bytes()].concat(),
             Self::Network(request) => [b"T".as_slice(), request].concat(),
+            Self::Listener => vec![b'F'],
         }
     }
 
@@ -163,6 +167,7 @@ impl Request {
             b'W' => Self::Wait,
             b'P' => Self::Policy(String::from_utf8(rest.to_vec()).ok()?),
             b'T' => Self::Network(rest.to_vec()),
+            b'F' => Self::Listener,
             _ => return None,
         })
     }
@@ -244,6 +249,14 @@ impl Connection {
         kernel::socket::send(&self.0, &[&request.encode()], &[])
     }
 
+    /// Passes on the listener of a further program's filter.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s.
+    pub(crate) fn pass_listener(&self, listener: &OwnedFd) -> Result<()> {
+        kernel::socket::send(&self.0, &[&Request::Listener.encode()], &[listener.as_fd()])
+    }
+
     /// The next answer; `None` when the keeper has hung up.
     ///
     /// # Errors
@@ -283,6 +296,7 @@ mod tests {
             Request::Wait,
             Request::Policy("always".into()),
             Request::Network(b"{}".to_vec()),
+            Request::Listener,
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));

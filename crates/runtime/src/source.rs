@@ -74,6 +74,7 @@ pub(crate) fn source_inside(source: &Source) -> Result<Made> {
             return Err(Error::new(format!("mount {path:?}: idmap and tmpcopyup need root"), Errno::PERM));
         }
         Source::Node { .. } => return Err(Error::new("a device node needs root", Errno::PERM)),
+        Source::View { path, .. } => return Err(no_view(path)),
     };
     let shape = if kernel::file::is_directory(path)? { Shape::Directory } else { Shape::File };
     Ok(Made { mount: None, shape, inside: Some(inside) })
@@ -91,6 +92,7 @@ fn shape(source: &Source) -> Result<Shape> {
     let directory = match source {
         Source::Bind { path, .. } => kernel::file::is_directory(path)?,
         Source::CopyUp { .. } => true,
+        Source::View { directory, .. } => *directory,
         Source::Node { .. } | Source::Device { .. } => false,
     };
     Ok(if directory { Shape::Directory } else { Shape::File })
@@ -114,7 +116,22 @@ pub(crate) fn make(source: &Source, userns: Option<&OwnedFd>) -> Result<OwnedFd>
         Source::Device { path, character, number } => device(path, *character, *number),
         Source::CopyUp { root, path, parameters, attributes } => copy_up(root, path, parameters, *attributes),
         Source::Bind { .. } => bind(source, userns),
+        Source::View { path, .. } => Err(no_view(path)),
     }
+}
+
+/// The launcher has it already, or nobody serves it.
+fn no_view(path: &Path) -> Error {
+    Error::new(format!("mount {path:?} of the container's own view"), Errno::NOENT)
+}
+
+/// The same of a part of the view, of which the launcher has these.
+pub(crate) fn view(source: &Source, views: &mut Vec<(std::path::PathBuf, OwnedFd)>) -> Option<Made> {
+    let Source::View { path, directory } = source else { return None };
+    let at = views.iter().position(|(known, _)| known == path)?;
+    let (_, mount) = views.swap_remove(at);
+    let shape = if *directory { Shape::Directory } else { Shape::File };
+    Some(Made { mount: Some(mount), shape, inside: None })
 }
 
 /// A device of the host, verified. On hosts with systemd `/dev` is shared: what would be mounted over a copy that is its peer

@@ -15,6 +15,7 @@ use crate::oci::seccomp::Seccomp;
 use crate::reference::Reference;
 use crate::signal::Signal;
 use crate::system::{Autostart, CgroupDriver, System};
+use crate::view::ProcView;
 
 pub use crate::limits::Limits;
 
@@ -137,6 +138,9 @@ pub struct Definition {
     /// How its control group is made.
     #[serde(default)]
     pub cgroup_driver: CgroupDriver,
+    /// Whether it sees its own memory, processors and load in /proc and /sys.
+    #[serde(default)]
+    pub proc_view: ProcView,
 }
 
 impl Definition {
@@ -183,6 +187,7 @@ impl Definition {
             system: None,
             autostart: None,
             cgroup_driver: CgroupDriver::default(),
+            proc_view: ProcView::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod signal;
 pub mod size;
 pub mod system;
 pub mod timestamp;
+pub mod view;
 
 pub use definition::Definition;
 pub use error::Invalid;

@@ -6,6 +6,7 @@ mod boot;
 mod contestants;
 mod network;
 mod oci;
+mod procview;
 mod report;
 mod scratch;
 mod start;
@@ -62,10 +63,13 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         ["network", rest @ ..] => network::run(&Options::parse(rest)?),
         ["density", rest @ ..] => oci::density(&Options::parse(rest)?),
         ["boot", rest @ ..] => boot::run(&Options::parse_with(boot::ROUNDS, rest)?),
+        ["procview", rest @ ..] => procview::run(&procview::Asked::parse(rest)?),
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
-        [] => Err("bench: what? start, run, exec, density, network or boot".to_owned()),
-        [what, ..] => Err(format!("bench: {what:?} is not measured; start, run, exec, density, network and boot are")),
+        [] => Err("bench: what? start, run, exec, density, network, boot or procview".to_owned()),
+        [what, ..] => {
+            Err(format!("bench: {what:?} is not measured; start, run, exec, density, network, boot and procview are"))
+        }
     }
 }
 

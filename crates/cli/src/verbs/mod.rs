@@ -23,6 +23,7 @@ mod pause;
 mod plan;
 mod port;
 mod poweroff;
+mod procview;
 mod reboot;
 mod rename;
 mod restart;
@@ -95,6 +96,7 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("network", &["net"], network::command, network::run),
     verb("port", &[], port::command, port::run),
     verb("device", &[], device::command, device::run),
+    verb("procview", &[], procview::command, procview::run),
     verb("autostart", &[], autostart::command, autostart::run),
     verb("top", &[], top::command, top::run),
     verb("stats", &[], stats::command, stats::run),

@@ -154,6 +154,26 @@ impl Group {
         Ok(())
     }
 
+    /// The file that tells of the pressure on a resource (`cpu`, `memory`, `io`, `irq`), where the kernel counts it.
+    #[must_use]
+    pub fn pressure_file(&self, resource: &str) -> Option<PathBuf> {
+        self.unified().map(|path| path.join(format!("{resource}.pressure")))
+    }
+
+    /// Lets an id ask to be told of pressure (poll(2)).
+    ///
+    /// # Errors
+    /// chown(2)'s.
+    pub fn give_pressure(&self, uid: u32) -> Result<()> {
+        for file in ["cpu", "memory", "io", "irq"].iter().filter_map(|resource| self.pressure_file(resource)) {
+            match crate::file::set_owner(&file, uid, uid) {
+                Err(error) if error.is(Errno::NOENT) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     /// The version 2 directory, to clone a process into.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod group;
 mod memory;
 mod settings;
 mod stats;
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,10 @@ pub use group::{Group, joins};
 pub use memory::OomCount;
 pub use settings::{DeviceKind, DeviceRule, Limits, Setting, Throttle, UNLIMITED, settings};
 pub use stats::Stats;
+pub use view::{
+    Census, Device, Kept, Memory, MemoryStat, ProcessorTime, Processors, Quota, Resource, Swap, Watched, page_bytes,
+    parse_list,
+};
 
 /// One mounted hierarchy of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

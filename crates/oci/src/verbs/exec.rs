@@ -66,7 +66,7 @@ fn exec(global: &mut Global, words: &mut Parser) -> Result<u8> {
         });
         (listener.path.clone(), told.to_string())
     });
-    let ends = runtime::Ends { streams: None, console, listener };
+    let ends = runtime::Ends { console, listener, ..runtime::Ends::default() };
     let joined = runtime::join(&joining, &state.process()?, state.pid, group.as_ref(), ends)
         .map_err(|failure| container::of_program(&spec.process, failure))?;
     if let Some(path) = &options.pid_file

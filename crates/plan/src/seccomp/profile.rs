@@ -575,6 +575,12 @@ fn sockets(raw: bool) -> Vec<Syscall> {
     rules
 }
 
+/// A rule for every call of this name.
+#[must_use]
+pub fn rule(name: &str, action: Action) -> Syscall {
+    Syscall { action, ..allow(&[name]) }
+}
+
 fn allow(names: &[&str]) -> Syscall {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     Syscall { names, action: Action::Allow, errno_ret: None, args: Vec::new() }

@@ -113,7 +113,7 @@ impl Clients {
     }
 
     /// What they have asked since; those who hung up are let go.
-    pub(super) fn requests(&mut self, input: bool) -> Vec<(usize, Request)> {
+    pub(super) fn requests(&mut self, input: bool) -> Vec<(usize, Request, Vec<OwnedFd>)> {
         let mut requests = Vec::new();
         let mut buffer = vec![0; LARGEST];
         for (index, client) in self.0.iter_mut().enumerate() {
@@ -124,12 +124,12 @@ impl Clients {
                 Ok((0, _)) => {
                     client.gone = true;
                     if client.input {
-                        requests.push((index, Request::CloseInput));
+                        requests.push((index, Request::CloseInput, Vec::new()));
                     }
                 }
-                Ok((length, _)) => {
+                Ok((length, descriptors)) => {
                     let message = buffer.get(..length).unwrap_or_default();
-                    requests.extend(Request::decode(message).map(|request| (index, request)));
+                    requests.extend(Request::decode(message).map(|request| (index, request, descriptors)));
                 }
                 Err(error) if error.is(Errno::AGAIN) => {}
                 Err(_) => client.gone = true,

@@ -18,6 +18,7 @@ mod memory;
 mod streams;
 mod system;
 mod unit;
+mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,6 +39,7 @@ use crate::state::{self, Exited, Phase, State};
 use crate::systemd::Property;
 
 pub use unit::Unit;
+pub use view::{Place, View};
 
 use clients::{Client, Clients};
 use streams::Streams;
@@ -134,6 +136,8 @@ pub struct Keeper {
     pub first: OwnedFd,
     /// Who attaches it to its networks, when it has some.
     pub wire: Option<Box<dyn Wire>>,
+    /// Who shows it its own /proc and /sys, when it has a view.
+    pub view: Option<Box<dyn View>>,
     /// Before each further start.
     pub replan: Replan,
     /// The last act.
@@ -212,6 +216,8 @@ struct Loop {
     mailbox: Option<OwnedFd>,
     /// How often the kernel has killed for lack of memory.
     oom: memory::Watch,
+    /// Its own /proc and /sys.
+    view: view::Holder,
     /// When it is killed.
     deadline_ms: Option<u64>,
     /// When it is started again.
@@ -248,7 +254,7 @@ impl Keeper {
 }
 
 impl Loop {
-    fn begin(keeper: Keeper) -> Result<Self> {
+    fn begin(mut keeper: Keeper) -> Result<Self> {
         process::new_session()?;
         process::become_subreaper()?;
         process::set_undumpable()?;
@@ -280,6 +286,7 @@ impl Loop {
         kernel::event::set_nonblocking(&keeper.first)?;
         let clients = Clients::new(Client::first(keeper.first.try_clone_fd()?));
         let (streams, backoff_ms) = (Streams::default(), FIRST_BACKOFF_MS);
+        let view = view::Holder::new(keeper.view.take());
         Ok(Self {
             keeper,
             state,
@@ -294,6 +301,7 @@ impl Loop {
             rebooting: false,
             mailbox: None,
             oom: memory::Watch::default(),
+            view,
             deadline_ms: None,
             again_ms: None,
             tick_ms: None,
@@ -338,6 +346,7 @@ impl Loop {
         self.rebooting = false;
         self.open_mailbox()?;
         let plan = &self.keeper.plan;
+        let views = self.view.begin(plan, &self.keeper.group)?;
         let (streams, theirs) = Streams::make(plan, self.keeper.interactive)?;
         let (group, unit, system) = (&self.keeper.group, self.keeper.unit.as_ref(), self.keeper.system);
         let wire = self.keeper.wire.as_deref_mut().map(|wire| wire as &mut dyn Wire);
@@ -346,7 +355,8 @@ impl Loop {
             let alone = company.wire.is_none() && company.unit.is_none();
             let entered = company.unit.is_none().then_some(group);
             let company = if alone { None } else { Some(&mut company as &mut dyn launch::Company) };
-            let orders = launch::Orders { streams: theirs, dies_with_us: true, company, ..launch::Orders::default() };
+            let orders =
+                launch::Orders { streams: theirs, dies_with_us: true, views, company, ..launch::Orders::default() };
             launch::launch(plan, entered, orders)?
         };
         launched.warnings.extend(company.warnings);
@@ -355,6 +365,7 @@ impl Loop {
             self.streams.take_terminal(master, self.keeper.system.is_some())?;
         }
         let pid = launched.child.pid;
+        self.view.born(pid, launched.listener.take());
         let started = timestamp::format(kernel::time::now_ns());
         self.state.phase = Phase::Running;
         self.state.pid = Some(pid);
@@ -409,6 +420,7 @@ impl Loop {
             watched.push((running.child.pidfd.as_fd(), Interest::Read));
         }
         // Whoever listens and does not keep up holds the program back, as a pipe does.
+        watched.extend(self.view.news().map(|news| (news, Interest::Read)));
         watched.extend(self.oom.news().map(|news| (news, Interest::Change)));
         watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
         self.streams.watch(&mut watched, self.clients.keep_up());
@@ -423,11 +435,15 @@ impl Loop {
         }
         self.read_mail();
         self.look_for_kills();
+        self.view.look(&self.keeper.group)?;
         self.reap()?;
         while let Some(socket) = kernel::socket::accept(&self.listener)? {
             self.clients.admit(socket);
         }
-        for (index, request) in self.clients.requests(self.streams.input_is_free()) {
+        for (index, request, descriptors) in self.clients.requests(self.streams.input_is_free()) {
+            if request == Request::Listener {
+                self.view.listen(descriptors.into_iter().next());
+            }
             self.heard(index, request);
         }
         self.streams.write_input();
@@ -444,8 +460,10 @@ impl Loop {
 
     fn timeout(&self) -> Option<u64> {
         let look_ms = self.running.as_ref().and_then(|_| self.oom.next_ms());
-        let next =
-            [self.deadline_ms, self.again_ms, self.tick_ms, look_ms, self.quiet_ms].into_iter().flatten().min()?;
+        let next = [self.deadline_ms, self.again_ms, self.tick_ms, look_ms, self.quiet_ms, self.view.next_ms()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(next.saturating_sub(kernel::time::monotonic_ms()))
     }
 
@@ -506,6 +524,7 @@ impl Loop {
         if !self.short {
             self.backoff_ms = FIRST_BACKOFF_MS;
         }
+        self.view.end();
         let code = self.code_of(exit);
         self.look_for_kills();
         let oom_killed = self.oom.end() > 0;
@@ -604,6 +623,8 @@ impl Loop {
                 self.clients.tell(index, &answer);
             }
             Request::Wait => self.clients.wait(index),
+            // What came with it was taken.
+            Request::Listener => {}
             Request::Network(request) => {
                 let answer = match (&mut self.keeper.wire, &self.running) {
                     (Some(wire), Some(_)) => {
@@ -669,6 +690,7 @@ impl Loop {
         self.state.pid = None;
         self.state.last = Some(exited.clone());
         self.state.write(&self.keeper.run).ok();
+        self.view.end();
         let removed = self.end_group();
         if let Some(wire) = &mut self.keeper.wire {
             for reason in wire.unwire() {
@@ -728,6 +750,10 @@ fn fill_group(group: &Group, plan: &Plan, system: Option<u32>) -> Result<()> {
     group.apply(&settings)?;
     let rules: Vec<_> = plan.cgroup.devices.iter().map(|rule| rule.0).collect();
     group.guard_devices(&rules)?;
+    if plan.sources.iter().any(|source| matches!(source, plan::Source::View { .. })) {
+        let root = plan.uid_map.iter().find(|map| map.inside == 0).map_or(0, |map| map.outside);
+        group.give_pressure(root)?;
+    }
     if let Some(root) = system {
         group.bound(DEEPEST, MOST_GROUPS)?;
         group.delegate(root, root)?;

@@ -5,7 +5,7 @@
 mod host;
 mod inotify;
 mod proc;
-mod roots;
+pub(in crate::bench) mod roots;
 mod system;
 mod table;
 

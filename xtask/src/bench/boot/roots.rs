@@ -24,7 +24,8 @@ pub(super) fn peers() -> Result<PathBuf> {
     made("peers", PEERS)
 }
 
-fn made(name: &str, packages: &str) -> Result<PathBuf> {
+/// A tree with these packages.
+pub(in crate::bench) fn made(name: &str, packages: &str) -> Result<PathBuf> {
     let path = Path::new(DIRECTORY).join(name);
     if path.is_dir() {
         return Ok(path);

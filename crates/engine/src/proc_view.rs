@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A container's own /proc and /sys: when it has them, where they are mounted, and who serves them.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use kernel::types::NamespaceKind;
+use plan::{Plan, Step};
+use procview::{Birth, Content, Store, Tools};
+use spec::definition::{Clock, Definition, Filter};
+use spec::oci;
+use spec::oci::seccomp::Action;
+use spec::view::ProcView;
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::store::Found;
+
+/// What is shown in /proc where the host's kernel has it: the place there, and in the view.
+const FILES: &[(&str, &str)] = &[
+    ("/proc/meminfo", "proc/meminfo"),
+    ("/proc/cpuinfo", "proc/cpuinfo"),
+    ("/proc/stat", "proc/stat"),
+    ("/proc/uptime", "proc/uptime"),
+    ("/proc/loadavg", "proc/loadavg"),
+    ("/proc/swaps", "proc/swaps"),
+    ("/proc/diskstats", "proc/diskstats"),
+    ("/proc/vmstat", "proc/vmstat"),
+    ("/proc/slabinfo", "proc/slabinfo"),
+    ("/proc/partitions", "proc/partitions"),
+    ("/proc/sys/kernel/random/boot_id", "proc/boot_id"),
+    ("/sys/devices/system/cpu", "sys/cpu"),
+    ("/sys/devices/system/node", "sys/node"),
+];
+
+/// Resources whose pressure the kernel tells.
+const PRESSURES: &[&str] = &["cpu", "memory", "io", "irq"];
+
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// Does this container have its own view on this host?
+///
+/// # Errors
+/// When it was asked for and the host can not show it.
+pub(crate) fn is_wanted(definition: &Definition) -> Result<bool> {
+    let limits = &definition.limits;
+    let limited = [limits.memory, limits.milli_cpus].iter().flatten().any(|limit| *limit != u64::MAX);
+    let has_limit = limited || limits.cpuset_cpus.is_some();
+    match definition.proc_view {
+        ProcView::Off => Ok(false),
+        ProcView::Auto => Ok((definition.system.is_some() || has_limit) && kernel::fuse::is_there()),
+        ProcView::On if kernel::fuse::is_there() => Ok(true),
+        ProcView::On => {
+            let error = Error::new(Kind::Invalid, "--proc-view on: this host has no FUSE (/dev/fuse)");
+            Err(error
+                .hint("--proc-view auto goes without; modprobe fuse, or let the container that Cella runs in have it"))
+        }
+    }
+}
+
+/// The mounts of the view, over those of /proc and /sys. With the path of its group, which is there before its processes are,
+/// the pressure files are the kernel's own: who watches them is told by it.
+pub(crate) fn mounts(definition: &Definition, group: Option<&kernel::cgroup::Group>) -> Result<Vec<oci::Mount>> {
+    if !is_wanted(definition)? {
+        return Ok(Vec::new());
+    }
+    let there = |(place, _): &&(&str, &str)| Path::new(place).exists();
+    let view = |place: &str, source: &str| oci::Mount {
+        destination: place.to_owned(),
+        kind: plan::VIEW.to_owned(),
+        source: source.to_owned(),
+        ..oci::Mount::default()
+    };
+    let mut list: Vec<oci::Mount> = FILES.iter().filter(there).map(|(place, source)| view(place, source)).collect();
+    for resource in PRESSURES {
+        let place = format!("/proc/pressure/{resource}");
+        if !Path::new(&place).exists() {
+            continue;
+        }
+        list.push(match group.and_then(|group| group.pressure_file(resource)) {
+            Some(file) => oci::Mount {
+                source: file.to_string_lossy().into_owned(),
+                options: ["bind", "nosuid", "nodev", "noexec"].map(str::to_owned).into(),
+                kind: "bind".to_owned(),
+                ..view(&place, "")
+            },
+            None => view(&place, &format!("proc/pressure/{resource}")),
+        });
+    }
+    Ok(list)
+}
+
+/// Lets the clock that counts from the boot begin with the container: what says when its processes started is right then.
+pub(crate) fn clocks(definition: &Definition) -> Result<Option<(Clock, i64)>> {
+    let own = definition.time_offsets.contains_key(&Clock::Boottime);
+    if own || !is_wanted(definition)? || !kernel::namespace::is_known(NamespaceKind::Time) {
+        return Ok(None);
+    }
+    let now = i64::try_from(kernel::time::boottime_ns()).unwrap_or(i64::MAX);
+    Ok(Some((Clock::Boottime, -now)))
+}
+
+/// Has sysinfo(2) answered by the view.
+pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp) -> Result<()> {
+    const CALL: &str = "sysinfo";
+    let own = definition.security.seccomp == Filter::Default;
+    if !own || !is_wanted(definition)? || !kernel::probe::at_least(5, 5) {
+        return Ok(());
+    }
+    for rule in &mut filter.syscalls {
+        rule.names.retain(|name| name != CALL);
+    }
+    filter.syscalls.retain(|rule| !rule.names.is_empty());
+    filter.syscalls.push(plan::seccomp::profile::rule(CALL, Action::Notify));
+    filter.listener_path = Some(plan::KEEPER.to_owned());
+    Ok(())
+}
+
+/// Who serves it.
+pub(crate) struct Served {
+    owner: (u32, u32),
+    device: Option<OwnedFd>,
+    mount: Option<OwnedFd>,
+    store: Option<Store>,
+    birth: Birth,
+}
+
+impl Served {
+    /// Of a container, when it has a view.
+    pub(crate) fn of(found: &Found) -> Result<Option<Box<dyn runtime::View>>> {
+        if !is_wanted(&found.record.definition)? {
+            return Ok(None);
+        }
+        let owner = found.record.ids.map_or((0, 0), |ids| (ids.base, ids.base));
+        let birth = Birth { boottime_ns: 0, own_clock: false, boot_id: String::new(), init: None };
+        Ok(Some(Box::new(Self { owner, device: None, mount: None, store: None, birth })))
+    }
+}
+
+/// A random id in the form of the kernel's (RFC 9562, version 4).
+fn boot_id() -> String {
+    let mut bytes: [u8; 16] = kernel::time::random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+/// The moment at which the clock that counts from the boot begins, when the plan says so.
+fn beginning(plan: &Plan) -> Option<u64> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::TimeOffsets { offsets } => {
+            let offset = offsets.iter().find(|offset| offset.clock == "boottime")?;
+            let seconds = offset.seconds.checked_neg().and_then(|seconds| u64::try_from(seconds).ok())?;
+            (seconds * SECOND).checked_sub(offset.nanoseconds.into())
+        }
+        _ => None,
+    })
+}
+
+impl runtime::View for Served {
+    fn open(&mut self, plan: &Plan) -> kernel::Result<()> {
+        let device = kernel::fuse::open()?;
+        self.mount = Some(kernel::fuse::mount(&device, (0, 0))?);
+        self.device = Some(device);
+        // Nothing of an earlier run is left in it.
+        self.store = Some(Store::new()?);
+        let began = beginning(plan);
+        let boottime_ns = began.unwrap_or_else(kernel::time::boottime_ns);
+        self.birth = Birth { boottime_ns, own_clock: began.is_some(), boot_id: boot_id(), init: None };
+        Ok(())
+    }
+
+    fn take_mount(&mut self) -> Option<OwnedFd> {
+        self.mount.take()
+    }
+
+    fn take_device(&mut self) -> Option<OwnedFd> {
+        self.device.take()
+    }
+
+    fn put_device(&mut self, device: OwnedFd) {
+        self.device = Some(device);
+    }
+
+    fn device(&self) -> Option<&OwnedFd> {
+        self.device.as_ref()
+    }
+
+    fn serve(&mut self, place: runtime::Place) -> kernel::Result<()> {
+        let (Some(device), Some(store)) = (&self.device, &mut self.store) else { return Ok(()) };
+        let content = Content::new(place.group, Birth { init: place.init, ..self.birth.clone() });
+        let (control, listeners) = (place.control, place.listeners);
+        procview::serve(Tools { device, store, owner: self.owner, control, listeners, stop: None }, content)
+    }
+}
+
+/// Whose view is shown to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// To everybody that of the container it is in, in lxcfs's layout.
+    Compat,
+    /// That of the container of this process.
+    Process(i32),
+}
+
+/// Signals that end it.
+const ENDS: &[i32] = &[1, 2, 15];
+
+/// Serves a view at a directory until it is unmounted or a signal comes; it is unmounted then.
+///
+/// # Errors
+/// When the host has no FUSE, the directory or the process is not there, or the mount is refused.
+pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
+    let stop = kernel::signal::descriptor(ENDS)?;
+    let target = kernel::root::open_directory_path(directory).doing(|| format!("serve a view at {directory:?}"))?;
+    // What one process is in is looked up before anything is mounted.
+    let content = match shown {
+        Shown::Compat => None,
+        Shown::Process(pid) => Some(content_of(pid)?),
+    };
+    let device = kernel::fuse::open().doing(|| "serve a view".to_owned())?;
+    let mount = kernel::fuse::mount(&device, (0, 0)).doing(|| "serve a view".to_owned())?;
+    kernel::mount::attach(&mount, &target)?;
+    drop((mount, target));
+    let served = match content {
+        None => procview::compat::serve(&device, &stop),
+        Some(content) => {
+            let (mut store, (_ours, control)) = (Store::new()?, kernel::socket::pair()?);
+            let tools = Tools {
+                device: &device,
+                store: &mut store,
+                owner: (0, 0),
+                control,
+                listeners: Vec::new(),
+                stop: Some(stop),
+            };
+            procview::serve(tools, content)
+        }
+    };
+    // Somebody may have done so.
+    kernel::mount::detach(directory).ok();
+    Ok(served?)
+}
+
+fn content_of(pid: i32) -> Result<Content> {
+    let group = kernel::procfs::group_of(pid).doing(|| format!("find process {pid}"))?;
+    let init = kernel::procfs::init_of(pid).unwrap_or(pid);
+    let group = kernel::cgroup::Group::new(kernel::cgroup::Layout::detect()?, &group);
+    Ok(Content::new(group, procview::compat::birth_of(init)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_start_has_another_boot_id() {
+        let (one, other) = (boot_id(), boot_id());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 36);
+        assert_eq!(one.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(one.as_bytes()[14], b'4');
+    }
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The same for other people's containers: one tree for all, laid out as lxcfs has it, that shows to everybody what their own
+//! container sees.
+//!
+//! Who asks is known by the process id of each message: the control group of the first process of its process namespace is the
+//! container. Files are opened, and every text is one open file's own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+
+use kernel::cgroup::{Group, Layout};
+use kernel::event::Interest;
+use kernel::fuse::{self, Attributes, Call, Kind, Reading, Received, Reply, Request};
+use kernel::types::NamespaceKind;
+use kernel::{Errno, Result};
+
+use crate::content::{Birth, Content, Id, Shape};
+use crate::serve::{kind, list};
+
+/// `sys/devices` and `sys/devices/system`, which the tree of one container does not have.
+const DEVICES: Id = Id(u64::MAX - 1);
+const SYSTEM: Id = Id(u64::MAX - 2);
+
+/// The most containers, callers and open files that are remembered.
+const MOST_GROUPS: usize = 1024;
+const MOST_CALLERS: usize = 4096;
+const MOST_OPEN: usize = 16_384;
+
+/// How long somebody is taken to be in the group that it was in, milliseconds.
+const CALLER_MS: u64 = 2000;
+
+/// Clock ticks in a second, as /proc counts them.
+const TICKS: u64 = 100;
+
+/// What open files cost at most, bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+struct Caller {
+    group: String,
+    until_ms: u64,
+}
+
+struct Server<'a> {
+    device: &'a OwnedFd,
+    layout: Layout,
+    callers: HashMap<(u32, u64), Caller>,
+    groups: HashMap<String, Content>,
+    open: BTreeMap<u64, Vec<u8>>,
+    bytes: usize,
+    next: u64,
+    reply: Reply,
+}
+
+/// Serves until the file system is unmounted, or `stop` can be read from.
+///
+/// # Errors
+/// When the connection is not one any more, or this host's groups can not be read.
+pub fn serve(device: &OwnedFd, stop: &OwnedFd) -> Result<()> {
+    let mut server = Server {
+        device,
+        layout: Layout::detect()?,
+        callers: HashMap::new(),
+        groups: HashMap::new(),
+        open: BTreeMap::new(),
+        bytes: 0,
+        next: 1,
+        reply: Reply::new(),
+    };
+    let mut buffer = vec![0; fuse::BUFFER];
+    loop {
+        let next = server.groups.values().filter_map(Content::next_tick_ms).min();
+        let wait = next.map(|next| next.saturating_sub(kernel::time::monotonic_ms()));
+        let watched = [(server.device.as_fd(), Interest::Read), (stop.as_fd(), Interest::Read)];
+        let ready = kernel::event::wait(&watched, wait)?;
+        if ready.get(1) == Some(&true) {
+            return Ok(());
+        }
+        let now = kernel::time::monotonic_ms();
+        let due = |content: &&mut Content| content.next_tick_ms().is_some_and(|next| next <= now);
+        server.groups.values_mut().filter(due).for_each(Content::tick);
+        if ready.first() != Some(&true) {
+            continue;
+        }
+        match fuse::receive(server.device, &mut buffer)? {
+            Received::Message => server.answer(&buffer)?,
+            Received::Nothing => {}
+            Received::Gone => return Ok(()),
+        }
+    }
+}
+
+/// When the first process of a container started, and what its clocks say.
+#[must_use]
+pub fn birth_of(init: i32) -> Birth {
+    let ticks = kernel::procfs::start_time(init).unwrap_or(0);
+    let own_clock = !kernel::namespace::is_same(init, NamespaceKind::Time).unwrap_or(true);
+    let boot_id = kernel::procfs::boot_id().unwrap_or_default();
+    Birth { boottime_ns: ticks * (1_000_000_000 / TICKS), own_clock, boot_id, init: Some(init) }
+}
+
+impl Server<'_> {
+    fn answer(&mut self, message: &[u8]) -> Result<()> {
+        let Some(request) = fuse::parse(message) else { return Ok(()) };
+        match self.reply_to(&request) {
+            Ok(true) => self.reply.send(self.device, request.unique),
+            Ok(false) => Ok(()),
+            Err(errno) => fuse::refuse(self.device, request.unique, errno),
+        }
+    }
+
+    fn reply_to(&mut self, request: &Request<'_>) -> std::result::Result<bool, Errno> {
+        let node = Id(request.node);
+        match request.call {
+            Call::Init { major, .. } if major < 7 => return Err(Errno::PROTO),
+            Call::Init { flags, .. } => self.reply.init(flags, Reading::Direct),
+            Call::Lookup(name) => {
+                let (id, shape) = self.find(request.pid, node, name).ok_or(Errno::NOENT)?;
+                self.reply.entry(&attributes(id, shape), 0, 0);
+            }
+            Call::Attributes => {
+                let shape = self.shape(request.pid, node).ok_or(Errno::NOENT)?;
+                self.reply.of_attributes(&attributes(node, shape), 0);
+            }
+            Call::Open(_) => self.open(request.pid, node)?,
+            Call::Read { handle, offset, size } => self.read(request.pid, node, handle, offset, size)?,
+            Call::Release(handle) => {
+                self.close(handle);
+                self.reply.done();
+            }
+            Call::Link => {
+                let mut text = Vec::new();
+                let found = self.content(request.pid).is_some_and(|content| content.text(node, &mut text));
+                self.reply.part(if found { &text } else { return Err(Errno::NOENT) }, 0, u32::MAX);
+            }
+            Call::List { offset, size } => self.list(request.pid, node, offset, size)?,
+            Call::Figures => self.reply.figures(),
+            Call::Forget | Call::Interrupt | Call::Destroy => return Ok(false),
+            Call::Change => return Err(Errno::ROFS),
+            Call::Directory | Call::Other(_) => return Err(Errno::NOSYS),
+        }
+        Ok(true)
+    }
+
+    fn open(&mut self, pid: u32, node: Id) -> std::result::Result<(), Errno> {
+        match self.shape(pid, node) {
+            Some(Shape::File) if self.open.len() < MOST_OPEN => {}
+            Some(Shape::File) => return Err(Errno::NFILE),
+            _ => return Err(Errno::NOENT),
+        }
+        let handle = self.next;
+        self.next += 1;
+        self.open.insert(handle, Vec::new());
+        self.reply.opened(handle);
+        Ok(())
+    }
+
+    /// A file that is read from its start again is read anew, as those of the kernel are.
+    fn read(&mut self, pid: u32, node: Id, handle: u64, offset: u64, size: u32) -> std::result::Result<(), Errno> {
+        let known = self.open.get(&handle).ok_or(Errno::BADF)?;
+        if offset > 0 && !known.is_empty() {
+            self.reply.part(known, offset, size);
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        let content = self.content(pid).ok_or(Errno::NOENT)?;
+        if !content.text(node, &mut text) {
+            return Err(Errno::NOENT);
+        }
+        self.reply.part(&text, offset, size);
+        self.close(handle);
+        if self.bytes + text.len() > MOST_BYTES {
+            return Err(Errno::NFILE);
+        }
+        self.bytes += text.len();
+        self.open.insert(handle, text);
+        Ok(())
+    }
+
+    fn close(&mut self, handle: u64) {
+        self.bytes -= self.open.remove(&handle).map_or(0, |text| text.len());
+    }
+
+    fn sys(content: &mut Content) -> Option<Id> {
+        content.find(Id(1), b"sys").map(|entry| entry.id)
+    }
+
+    fn find(&mut self, pid: u32, parent: Id, name: &[u8]) -> Option<(Id, Shape)> {
+        let content = self.content(pid)?;
+        let sys = Self::sys(content)?;
+        match (parent, name) {
+            (DEVICES, b"system") => Some((SYSTEM, Shape::Directory)),
+            (DEVICES, _) => None,
+            (one, b"devices") if one == sys => Some((DEVICES, Shape::Directory)),
+            (one, _) if one == sys => None,
+            (SYSTEM, _) => content.find(sys, name).map(|entry| (entry.id, entry.shape)),
+            _ => content.find(parent, name).map(|entry| (entry.id, entry.shape)),
+        }
+    }
+
+    fn shape(&mut self, pid: u32, id: Id) -> Option<Shape> {
+        match id {
+            DEVICES | SYSTEM => Some(Shape::Directory),
+            _ => self.content(pid)?.shape(id),
+        }
+    }
+
+    fn list(&mut self, pid: u32, id: Id, offset: u64, size: u32) -> std::result::Result<(), Errno> {
+        let content = Self::content_of(&mut self.callers, &mut self.groups, &self.layout, pid).ok_or(Errno::NOENT)?;
+        let sys = Self::sys(content).ok_or(Errno::NOENT)?;
+        let alone = match id {
+            DEVICES => Some((SYSTEM, "system")),
+            one if one == sys => Some((DEVICES, "devices")),
+            _ => None,
+        };
+        let Some((inner, name)) = alone else {
+            let parent = content.parent(id);
+            let own = if id == SYSTEM { sys } else { id };
+            list(&mut self.reply, content, [own, parent], offset, size);
+            return Ok(());
+        };
+        self.reply.list();
+        let entries = [(id, "."), (id, ".."), (inner, name)];
+        for (index, (id, name)) in entries.into_iter().enumerate().skip(usize::try_from(offset).unwrap_or(3)) {
+            if !self.reply.list_entry(id.0, Kind::Directory, name.as_bytes(), index as u64 + 1, size) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, pid: u32) -> Option<&mut Content> {
+        Self::content_of(&mut self.callers, &mut self.groups, &self.layout, pid)
+    }
+
+    fn content_of<'a>(
+        callers: &mut HashMap<(u32, u64), Caller>,
+        groups: &'a mut HashMap<String, Content>,
+        layout: &Layout,
+        pid: u32,
+    ) -> Option<&'a mut Content> {
+        let number = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+        let now = kernel::time::monotonic_ms();
+        let key = (pid, kernel::procfs::start_time(number).ok()?);
+        let known = callers.get(&key).filter(|caller| caller.until_ms > now).map(|caller| caller.group.clone());
+        let (group, init) = match known {
+            Some(group) => (group, None),
+            None => {
+                let (group, init) = container_of(number)?;
+                if callers.len() >= MOST_CALLERS {
+                    callers.clear();
+                }
+                callers.insert(key, Caller { group: group.clone(), until_ms: now + CALLER_MS });
+                (group, Some(init))
+            }
+        };
+        if !groups.contains_key(&group) && groups.len() >= MOST_GROUPS {
+            groups.clear();
+        }
+        Some(groups.entry(group.clone()).or_insert_with(|| {
+            let init = init.or_else(|| kernel::procfs::init_of(number)).unwrap_or(number);
+            Content::new(Group::new(layout.clone(), &group), birth_of(init))
+        }))
+    }
+}
+
+/// The group of the container that a process is in, and its first process. Where there is no process namespace of its own it is
+/// the group that the process itself is in.
+fn container_of(pid: i32) -> Option<(String, i32)> {
+    let init = kernel::procfs::init_of(pid).filter(|init| *init != 1).unwrap_or(pid);
+    let group = kernel::procfs::group_of(init).ok()?;
+    // Where systemd runs inside it has moved itself below the container's group.
+    let group = group.strip_suffix("init.scope").map_or(group.as_str(), |above| above.trim_end_matches('/'));
+    Some((group.to_owned(), init))
+}
+
+/// Sizes are not told: who reads goes on to the end.
+const fn attributes(id: Id, shape: Shape) -> Attributes {
+    Attributes { node: id.0, kind: kind(shape), size: 0, changed_ns: 1, owner: (0, 0) }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one container sees, made from its group's files and the host's; docs/procview.md has every formula.
+
+mod clocks;
+mod disks;
+mod host;
+mod load;
+mod memory;
+mod node;
+mod proc;
+mod processors;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use kernel::cgroup::{Census, Group, Processors, Watched};
+use kernel::time::monotonic_ms;
+
+use clocks::Clocks;
+use host::Host;
+use load::Load;
+use memory::Figures;
+use node::Node;
+
+pub use node::{Entry, Id, Shape};
+
+/// At the least so long a count of tasks is good enough.
+const COUNT_MS: u64 = 1000;
+
+/// Tasks are counted for no more than one part in so many of the time.
+const COUNT_SHARE: u64 = 50;
+
+/// What one container sees.
+///
+/// It opens nothing before it is asked, never fails, and can be made again at any moment by another process: the numbers of
+/// nodes and nearly all texts depend on the host alone. What starts again is the load average, and how processor time was
+/// divided among visible processors while limits changed.
+#[derive(Debug)]
+pub struct Content {
+    birth: Birth,
+    watched: Watched,
+    host: Host,
+    clocks: Clocks,
+    load: Load,
+    count: Count,
+    /// Namespaces of pids from the host's down to the container's.
+    depth: Option<usize>,
+}
+
+/// When the container's first process started, and what else is its own from then on.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// CLOCK_BOOTTIME at which it started, in nanoseconds.
+    pub boottime_ns: u64,
+    /// It has a time namespace whose boot time began then, so that times in `/proc/PID/stat` count from it.
+    pub own_clock: bool,
+    /// A random boot id, without a newline.
+    pub boot_id: String,
+    /// Its first process on the host, if known: whose namespace of pids counts.
+    pub init: Option<i32>,
+}
+
+/// What sysinfo(2) tells; memory in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SysInfo {
+    /// Seconds since the start, rounded up.
+    pub uptime_s: u64,
+    /// Load averages over 1, 5 and 15 minutes; 65536 is 1.0.
+    pub loads: [u64; 3],
+    /// Memory.
+    pub total_ram: u64,
+    /// Of it, free.
+    pub free_ram: u64,
+    /// Of it, shared.
+    pub shared_ram: u64,
+    /// Of it, for buffers.
+    pub buffer_ram: u64,
+    /// Swap.
+    pub total_swap: u64,
+    /// Of it, free.
+    pub free_swap: u64,
+    /// Processes and threads.
+    pub procs: u64,
+}
+
+/// The last count of tasks.
+#[derive(Debug, Default)]
+struct Count {
+    census: Census,
+    made_ms: Option<u64>,
+    took_ms: u64,
+}
+
+/// The processors that are seen at one moment.
+#[derive(Debug)]
+struct Sight {
+    visible: Vec<u32>,
+    /// These are all that the container may run on.
+    is_all: bool,
+    limits: Processors,
+}
+
+impl Content {
+    /// The view of a group's container; nothing is opened yet.
+    #[must_use]
+    pub fn new(group: Group, birth: Birth) -> Self {
+        Self {
+            birth,
+            watched: group.watch(),
+            host: Host::new(),
+            clocks: Clocks::default(),
+            load: Load::default(),
+            count: Count::default(),
+            depth: None,
+        }
+    }
+
+    /// Makes a file's text, or where a link leads, into `out`; `false` when it is not there.
+    pub fn text(&mut self, id: Id, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        Node::of(id).is_some_and(|node| self.node_text(node, out))
+    }
+
+    fn node_text(&mut self, node: Node, out: &mut Vec<u8>) -> bool {
+        match node {
+            Node::ProcFile(file) => self.proc_text(file, out),
+            Node::PressureFile(resource) => self.pressure_text(resource, out),
+            _ => self.sys_text(node, out),
+        }
+    }
+
+    /// Whether the text changes with limits and hotplug only.
+    #[must_use]
+    pub fn is_lasting(&self, id: Id) -> bool {
+        Node::of(id).is_none_or(Node::is_lasting)
+    }
+
+    /// The host's processors that it sees, in order: the index is the number inside.
+    pub fn processors(&mut self) -> Vec<u32> {
+        self.sight().visible
+    }
+
+    fn sight(&mut self) -> Sight {
+        let limits = self.watched.processors();
+        let online = if limits.set.is_some() { Vec::new() } else { self.host.online() };
+        let visible = processors::visible(&limits, &online);
+        let all = limits.set.as_deref().unwrap_or(&online).len();
+        Sight { is_all: visible.len() >= all, visible, limits }
+    }
+
+    /// What sysinfo(2) tells inside.
+    pub fn memory_sysinfo(&mut self) -> SysInfo {
+        let now = monotonic_ms();
+        self.load.ask(now);
+        let (host, figures) = self.figures();
+        let uptime_ns = self.uptime_ns();
+        let bytes = |kb: u64| kb.saturating_mul(1024);
+        let procs = self.tasks();
+        let base = SysInfo {
+            uptime_s: uptime_ns.div_ceil(1_000_000_000),
+            loads: self.load.for_sysinfo(),
+            procs,
+            ..SysInfo::default()
+        };
+        match figures {
+            Some(figures) => SysInfo {
+                total_ram: bytes(figures.total),
+                free_ram: bytes(figures.free),
+                shared_ram: bytes(figures.shared),
+                total_swap: bytes(figures.swap_total),
+                free_swap: bytes(figures.swap_free),
+                ..base
+            },
+            None => SysInfo {
+                total_ram: bytes(host.total),
+                free_ram: bytes(host.free),
+                shared_ram: bytes(host.shared),
+                buffer_ram: bytes(host.buffers),
+                total_swap: bytes(host.swap_total),
+                free_swap: bytes(host.swap_free),
+                ..base
+            },
+        }
+    }
+
+    /// The host's memory, and what of it the container sees; `None` where nobody counts its memory.
+    fn figures(&mut self) -> (memory::Host, Option<Figures>) {
+        let ratio = self.host.overcommit_ratio.number().unwrap_or(50);
+        let host = memory::Host::parse(self.host.meminfo.text(), ratio);
+        let figures = self.watched.memory().map(|memory| Figures::new(&host, &memory));
+        (host, figures)
+    }
+
+    /// Nanoseconds since the container started.
+    fn uptime_ns(&self) -> u64 {
+        monotonic_ms().saturating_mul(1_000_000).saturating_sub(self.birth.boottime_ns)
+    }
+
+    /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in 15 minutes.
+    #[must_use]
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        self.load.next_ms(monotonic_ms())
+    }
+
+    /// Its first process runs.
+    pub fn born(&mut self, init: i32) {
+        self.birth.init = Some(init);
+    }
+
+    /// Samples the load average when it is time.
+    pub fn tick(&mut self) {
+        let now = monotonic_ms();
+        if self.load.next_ms(now).is_some_and(|next| now >= next) {
+            self.count_now(now);
+            let census = self.count.census;
+            self.load.sample(now, census.running.saturating_add(census.blocked));
+        }
+    }
+
+    /// The tasks, as counted not long ago.
+    fn counted(&mut self) -> Census {
+        let now = monotonic_ms();
+        let pause = COUNT_MS.max(self.count.took_ms.saturating_mul(COUNT_SHARE));
+        if self.count.made_ms.is_none_or(|made| now.saturating_sub(made) >= pause) {
+            self.count_now(now);
+        }
+        self.count.census
+    }
+
+    fn count_now(&mut self, now: u64) {
+        if self.depth.is_none() {
+            let init = self.birth.init.and_then(|init| kernel::procfs::process(init).ok());
+            self.depth = init.map(|init| init.pids.len());
+        }
+        let census = self.watched.census(self.depth);
+        self.count = Count { census, made_ms: Some(now), took_ms: monotonic_ms().saturating_sub(now) };
+    }
+
+    /// Processes and threads.
+    fn tasks(&mut self) -> u64 {
+        match self.watched.pids() {
+            (Some(tasks), _) => tasks,
+            (None, _) => self.counted().tasks,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The worker of one container's view: answers the kernel's messages, and calls of sysinfo(2) that a filter leaves to it.
+//!
+//! ```text
+//! attributes are asked for ──► older than its lifetime? render; another text has another time of change and another size
+//! the kernel sees that time ──► drops the page it has, asks for the text, gets the one that was announced
+//! read again within the lifetime ──► nobody is asked
+//! ```
+//!
+//! A text that stays the same keeps its time, so that its page stays. What is read all the time lives longer, up to what a
+//! person does not notice. A worker holds nothing that the next one does not find in the [`Store`]: it may be killed at any
+//! instruction, and who waits for an answer gets it from the next one.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use kernel::event::Interest;
+use kernel::fuse::{self, Attributes, Call, Kind, Reading, Received, Reply, Request};
+use kernel::seccomp::{Listener, Waiting};
+use kernel::{Errno, Result};
+
+use crate::content::{Content, Id, Shape};
+use crate::store::{Known, Store};
+use crate::sysinfo;
+
+/// How long a text is taken for the newest, nanoseconds.
+const LIFETIME_NS: u64 = 10_000_000;
+
+/// The same for what is read again whenever it is over: within the 50 ms that a changed limit may take to be seen.
+const LONG_LIFETIME_NS: u64 = 40_000_000;
+
+/// So often in a row it is read again until it is one of those.
+const HOT: u32 = 8;
+
+/// How long a name that can go is taken to be there.
+const NAME_NS: u64 = LONG_LIFETIME_NS;
+
+/// The same for names that never go.
+const FOREVER_NS: u64 = 3_600_000_000_000;
+
+/// The most listeners: one for the container, and one for each program that was executed in it since.
+const LISTENERS: usize = 256;
+
+/// Messages that are answered in a row before others have their turn.
+const BURST: usize = 64;
+
+/// What a worker works with. All of it belongs to the holder, which it was forked from.
+pub struct Tools<'a> {
+    /// The connection.
+    pub device: &'a OwnedFd,
+    /// What outlives a worker.
+    pub store: &'a mut Store,
+    /// Who owns the files, as the host sees it: the container's root.
+    pub owner: (u32, u32),
+    /// Where further listeners come from.
+    pub control: OwnedFd,
+    /// The listeners that there are.
+    pub listeners: Vec<OwnedFd>,
+    /// When this can be read from it ends.
+    pub stop: Option<OwnedFd>,
+}
+
+struct Worker<'a> {
+    tools: Tools<'a>,
+    content: Content,
+    listeners: Vec<Listener>,
+    reply: Reply,
+    text: Vec<u8>,
+}
+
+/// Serves until the file system is gone, or its holder is.
+///
+/// # Errors
+/// When the connection is not one any more.
+pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<()> {
+    let listeners = std::mem::take(&mut tools.listeners).into_iter().map(Listener::from).collect();
+    let mut worker = Worker { tools, content, listeners, reply: Reply::new(), text: Vec::new() };
+    if let Some(left) = worker.tools.store.unanswered() {
+        worker.answer(&left)?;
+    }
+    if let Some(waiting) = worker.tools.store.unanswered_call() {
+        worker.answer_call(&waiting)?;
+    }
+    while worker.turn()? {}
+    Ok(())
+}
+
+/// What the kernel calls it.
+pub(crate) const fn kind(shape: Shape) -> Kind {
+    match shape {
+        Shape::Directory => Kind::Directory,
+        Shape::File => Kind::File,
+        Shape::Link => Kind::Link,
+    }
+}
+
+impl Worker<'_> {
+    /// Waits for something and does it; tells whether there is more to come.
+    fn turn(&mut self) -> Result<bool> {
+        let mut watched: Vec<(BorrowedFd<'_>, Interest)> =
+            vec![(self.tools.device.as_fd(), Interest::Read), (self.tools.control.as_fd(), Interest::Read)];
+        watched.extend(self.listeners.iter().map(|listener| (listener.as_fd(), Interest::Read)));
+        watched.extend(self.tools.stop.iter().map(|stop| (stop.as_fd(), Interest::Read)));
+        let now = kernel::time::monotonic_ms();
+        let ready = kernel::event::wait(&watched, self.content.next_tick_ms().map(|next| next.saturating_sub(now)))?;
+        let is_ready = |index: usize| ready.get(index) == Some(&true);
+        if self.content.next_tick_ms().is_some_and(|next| next <= kernel::time::monotonic_ms()) {
+            self.content.tick();
+        }
+        if is_ready(0) && !self.messages()? {
+            return Ok(false);
+        }
+        if is_ready(1) && !self.hear()? {
+            return Ok(false);
+        }
+        if self.tools.stop.is_some() && ready.last() == Some(&true) {
+            return Ok(false);
+        }
+        let called: Vec<bool> = ready.iter().skip(2).copied().collect();
+        self.calls(&called);
+        Ok(true)
+    }
+
+    fn messages(&mut self) -> Result<bool> {
+        for _ in 0..BURST {
+            match fuse::receive(self.tools.device, self.tools.store.message())? {
+                Received::Message => {}
+                Received::Nothing => return Ok(true),
+                Received::Gone => return Ok(false),
+            }
+            let message = self.tools.store.message().to_vec();
+            self.answer(&message)?;
+        }
+        Ok(true)
+    }
+
+    /// A further listener; the end means that the holder is gone.
+    fn hear(&mut self) -> Result<bool> {
+        let mut buffer = [0; 16];
+        let (length, descriptors) = kernel::socket::receive(&self.tools.control, &mut buffer)?;
+        if let Some((b'P', rest)) = buffer.get(..length).and_then(<[u8]>::split_first) {
+            self.content.born(rest.try_into().map_or(0, i32::from_le_bytes));
+        }
+        let room = LISTENERS.saturating_sub(self.listeners.len());
+        self.listeners.extend(descriptors.into_iter().take(room).map(Listener::from));
+        Ok(length > 0)
+    }
+
+    /// One call for each listener that has one; those with nobody behind them any more are let go.
+    fn calls(&mut self, ready: &[bool]) {
+        let mut kept = Vec::with_capacity(self.listeners.len());
+        for (index, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
+            let goes_on = ready.get(index) != Some(&true) || self.call(&listener).unwrap_or(false);
+            if goes_on {
+                kept.push(listener);
+            }
+        }
+        self.listeners = kept;
+    }
+
+    /// Tells whether there can be another one.
+    fn call(&mut self, listener: &Listener) -> Result<bool> {
+        match listener.has_call()? {
+            None => return Ok(false),
+            Some(false) => {}
+            Some(true) => {
+                let Some(buffer) = self.tools.store.call() else { return Ok(true) };
+                if let Some(waiting) = listener.receive(buffer)? {
+                    sysinfo::answer(listener, &waiting, &mut self.content)?;
+                    self.tools.store.answered_call(waiting.id);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Answers a call that another worker has received, by whichever listener it came.
+    fn answer_call(&mut self, waiting: &Waiting) -> Result<()> {
+        if let Some(listener) = self.listeners.iter().find(|listener| listener.is_waiting(waiting.id)) {
+            sysinfo::answer(listener, waiting, &mut self.content)?;
+        }
+        self.tools.store.answered_call(waiting.id);
+        Ok(())
+    }
+
+    fn answer(&mut self, message: &[u8]) -> Result<()> {
+        let Some(request) = fuse::parse(message) else { return Ok(()) };
+        match self.reply_to(&request) {
+            Ok(true) => self.reply.send(self.tools.device, request.unique)?,
+            Ok(false) => {}
+            Err(errno) => fuse::refuse(self.tools.device, request.unique, errno)?,
+        }
+        self.tools.store.answered(request.unique);
+        Ok(())
+    }
+
+    /// Fills in the reply; tells whether one is wanted.
+    fn reply_to(&mut self, request: &Request<'_>) -> std::result::Result<bool, Errno> {
+        let node = Id(request.node);
+        match request.call {
+            Call::Init { major, .. } if major < 7 => return Err(Errno::PROTO),
+            Call::Init { flags, .. } => self.reply.init(flags, Reading::Cached),
+            Call::Lookup(name) => {
+                let entry = self.content.find(node, name).ok_or(Errno::NOENT)?;
+                // What a file says is rendered when somebody wants to know its size.
+                let (attributes, valid) = match entry.shape {
+                    Shape::File => (self.plain(entry.id, entry.shape), 0),
+                    _ => self.attributes(entry.id, entry.shape)?,
+                };
+                let lasts = if entry.shape == Shape::File { FOREVER_NS } else { NAME_NS };
+                self.reply.entry(&attributes, lasts, valid);
+            }
+            Call::Attributes => {
+                let shape = self.content.shape(node).ok_or(Errno::NOENT)?;
+                let (attributes, valid) = self.attributes(node, shape)?;
+                self.reply.of_attributes(&attributes, valid);
+            }
+            Call::Read { offset, size, .. } => self.read(node, offset, size)?,
+            Call::Link => {
+                self.link(node)?;
+            }
+            Call::List { offset, size } => self.list(node, offset, size)?,
+            Call::Figures => self.reply.figures(),
+            Call::Forget | Call::Interrupt | Call::Destroy => return Ok(false),
+            Call::Release(_) => self.reply.done(),
+            Call::Change => return Err(Errno::ROFS),
+            Call::Open(_) | Call::Directory | Call::Other(_) => return Err(Errno::NOSYS),
+        }
+        Ok(true)
+    }
+
+    const fn plain(&self, id: Id, shape: Shape) -> Attributes {
+        Attributes { node: id.0, kind: kind(shape), size: 0, changed_ns: 1, owner: self.tools.owner }
+    }
+
+    /// The attributes of a node, and how long they hold. For a file they announce a text.
+    fn attributes(&mut self, id: Id, shape: Shape) -> std::result::Result<(Attributes, u64), Errno> {
+        let of = self.plain(id, shape);
+        match shape {
+            Shape::Directory => Ok((of, NAME_NS)),
+            Shape::Link => {
+                let size = self.link(id)? as u64;
+                Ok((Attributes { size, ..of }, NAME_NS))
+            }
+            Shape::File => {
+                let known = self.fresh(id)?;
+                let size = known.length as u64;
+                Ok((Attributes { size, changed_ns: known.changed_ns, ..of }, lifetime(known.hot)))
+            }
+        }
+    }
+
+    fn link(&mut self, id: Id) -> std::result::Result<usize, Errno> {
+        match self.content.text(id, &mut self.text) {
+            true => self.reply.part(&self.text, 0, u32::MAX),
+            false => return Err(Errno::NOENT),
+        }
+        Ok(self.text.len())
+    }
+
+    /// The text as it is now, looked at again when its lifetime is over.
+    fn fresh(&mut self, id: Id) -> std::result::Result<Known, Errno> {
+        let now = kernel::time::boottime_ns();
+        let known = self.tools.store.known(id.0);
+        if let Some(known) = known
+            && now.saturating_sub(known.looked_ns) < lifetime(known.hot)
+        {
+            return Ok(known);
+        }
+        if !self.content.text(id, &mut self.text) {
+            return Err(Errno::NOENT);
+        }
+        let hot = match known {
+            Some(known) if now.saturating_sub(known.looked_ns) < 2 * lifetime(known.hot) => known.hot.saturating_add(1),
+            _ => 0,
+        };
+        if let Some(known) = known
+            && self.tools.store.text(&known) == self.text
+        {
+            return Ok(self.tools.store.looked(&known, now, hot));
+        }
+        // Two texts never have the same time.
+        let changed = kernel::time::now_ns().max(known.map_or(1, |known| known.changed_ns + 1));
+        self.tools.store.put(id.0, &self.text, changed, now, hot).ok_or(Errno::NOMEM)
+    }
+
+    /// The text that was announced.
+    fn read(&mut self, id: Id, offset: u64, size: u32) -> std::result::Result<(), Errno> {
+        let known = match self.tools.store.known(id.0) {
+            Some(known) => known,
+            None if self.content.shape(id) == Some(Shape::File) => self.fresh(id)?,
+            None => return Err(Errno::NOENT),
+        };
+        self.reply.part(self.tools.store.text(&known), offset, size);
+        Ok(())
+    }
+
+    fn list(&mut self, id: Id, offset: u64, size: u32) -> std::result::Result<(), Errno> {
+        if self.content.shape(id) != Some(Shape::Directory) {
+            return Err(Errno::NOTDIR);
+        }
+        let parent = self.content.parent(id);
+        list(&mut self.reply, &mut self.content, [id, parent], offset, size);
+        Ok(())
+    }
+}
+
+/// Lists a directory, whose own number and whose parent's are `of`, from an entry on.
+pub(crate) fn list(reply: &mut Reply, content: &mut Content, of: [Id; 2], offset: u64, size: u32) {
+    reply.list();
+    let [own, parent] = of;
+    let dots = [(own, Kind::Directory, ".".to_owned()), (parent, Kind::Directory, "..".to_owned())];
+    let entries = content.list(own).into_iter().map(|entry| (entry.id, kind(entry.shape), entry.name));
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    for (index, (id, kind, name)) in dots.into_iter().chain(entries).enumerate().skip(from) {
+        if !reply.list_entry(id.0, kind, name.as_bytes(), index as u64 + 1, size) {
+            return;
+        }
+    }
+}
+
+const fn lifetime(hot: u32) -> u64 {
+    if hot < HOT { LIFETIME_NS } else { LONG_LIFETIME_NS }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The container's own /proc and /sys. The keeper holds what must not close: the connection, what the workers share, listeners.
+//! A worker, which is a process forked from it, serves; when it dies the next one goes on where it was.
+//!
+//! ```text
+//! keeper                                     worker
+//! opens the connection, makes the mount
+//! forks ───────────────────────────────────► serves
+//! lets the connection go
+//! takes the parts of the mount  ◄──lookups── (if it died now the connection ended, and the start with it: nobody hangs)
+//! takes the connection back
+//! launches; passes listeners on ───────────► answers sysinfo(2)
+//! hears of its death: forks the next
+//! ```
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use kernel::cgroup::Group;
+use kernel::process::{self, Child, Exit, Forked};
+use kernel::{Errno, Error, Result, mount};
+use plan::{Plan, Source};
+
+/// Signal 9.
+const SIGKILL: i32 = 9;
+
+/// One that lived shorter, milliseconds, has not served much.
+const SHORT_MS: u64 = 20;
+
+/// So many short lives in a row, and the next one has to wait.
+const MOST_SHORT: u32 = 8;
+
+/// How long.
+const WAIT_MS: u64 = 40;
+
+/// The most listeners that are kept: one for the container, and one for each program that was executed in it since.
+const LISTENERS: usize = 256;
+
+/// Who knows what is shown, and how.
+pub trait View {
+    /// Begins anew, for a start of this plan: opens the connection and makes the file system.
+    ///
+    /// # Errors
+    /// What the host has not.
+    fn open(&mut self, plan: &Plan) -> Result<()>;
+
+    /// The file system, which is given away.
+    fn take_mount(&mut self) -> Option<OwnedFd>;
+
+    /// The connection, which is given away.
+    fn take_device(&mut self) -> Option<OwnedFd>;
+
+    /// It comes back.
+    fn put_device(&mut self, device: OwnedFd);
+
+    /// The connection.
+    fn device(&self) -> Option<&OwnedFd>;
+
+    /// Serves, in a process of its own, until the file system is gone or the other end of `control` is; what ends it otherwise
+    /// is an error.
+    ///
+    /// # Errors
+    /// Another worker is to go on.
+    fn serve(&mut self, place: Place) -> Result<()>;
+}
+
+/// What a worker is told.
+pub struct Place {
+    /// The container's group, which may not be there yet.
+    pub group: Group,
+    /// Its first process, when it runs.
+    pub init: Option<i32>,
+    /// News come here: a listener, or the first process as `P` and its number (i32).
+    pub control: OwnedFd,
+    /// The listeners that there are.
+    pub listeners: Vec<OwnedFd>,
+}
+
+struct Worker {
+    child: Child,
+    control: OwnedFd,
+    since_ms: u64,
+}
+
+/// The holder's half.
+pub(super) struct Holder {
+    view: Option<Box<dyn View>>,
+    worker: Option<Worker>,
+    listeners: Vec<OwnedFd>,
+    init: Option<i32>,
+    /// Short lives in a row.
+    short: u32,
+    /// When the next one is forked.
+    again_ms: Option<u64>,
+}
+
+impl Holder {
+    pub(super) fn new(view: Option<Box<dyn View>>) -> Self {
+        Self { view, worker: None, listeners: Vec::new(), init: None, short: 0, again_ms: None }
+    }
+
+    /// The parts of a new view that the plan names, served from now on.
+    pub(super) fn begin(&mut self, plan: &Plan, group: &Group) -> Result<Vec<(PathBuf, OwnedFd)>> {
+        self.end();
+        let wanted: Vec<PathBuf> = plan
+            .sources
+            .iter()
+            .filter_map(|source| match source {
+                Source::View { path, .. } => Some(path.clone()),
+                _ => None,
+            })
+            .collect();
+        let Some(view) = self.view.as_mut().filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
+        view.open(plan)?;
+        let root = view.take_mount().ok_or_else(|| Error::new("view: it has no file system", Errno::NODEV))?;
+        self.fork(group)?;
+        let device = self.view.as_mut().and_then(|view| view.take_device());
+        let number = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        drop(device);
+        let parts = parts(&root, &wanted)?;
+        if let (Some(view), Some(worker)) = (&mut self.view, &self.worker) {
+            view.put_device(kernel::spawn::take_descriptor(&worker.child.pidfd, number)?);
+        }
+        Ok(parts)
+    }
+
+    /// The container's first process runs.
+    pub(super) fn born(&mut self, pid: i32, listener: Option<OwnedFd>) {
+        self.init = Some(pid);
+        if let Some(worker) = &self.worker {
+            kernel::socket::send(&worker.control, &[b"P", &pid.to_le_bytes()], &[]).ok();
+        }
+        self.listen(listener);
+    }
+
+    /// Further calls come from here.
+    pub(super) fn listen(&mut self, listener: Option<OwnedFd>) {
+        let Some(listener) = listener else { return };
+        if let Some(worker) = &self.worker {
+            // If it can not hear now it dies, and the next one has it.
+            kernel::socket::send(&worker.control, &[b"L"], &[listener.as_fd()]).ok();
+        }
+        self.listeners.push(listener);
+        self.listeners.retain(|one| kernel::seccomp::is_heard(one));
+        self.listeners.truncate(LISTENERS);
+    }
+
+    /// What tells of the worker's death.
+    pub(super) fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.worker.as_ref().map(|worker| worker.child.pidfd.as_fd())
+    }
+
+    /// When there is something to do.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.again_ms
+    }
+
+    /// Looks after the worker.
+    pub(super) fn look(&mut self, group: &Group) -> Result<()> {
+        let now = kernel::time::monotonic_ms();
+        if let Some(worker) = &self.worker {
+            match process::try_wait(&worker.child.pidfd) {
+                Ok(None) => return Ok(()),
+                // Its file system is gone: nobody has it any more.
+                Ok(Some(Exit::Code(0))) => {
+                    self.worker = None;
+                    return Ok(());
+                }
+                // Somebody else may have reaped it.
+                Ok(Some(_)) | Err(_) => {}
+            }
+            self.short = if now - worker.since_ms < SHORT_MS { self.short.saturating_add(1) } else { 0 };
+            self.worker = None;
+            self.again_ms = Some(if self.short > MOST_SHORT { now + WAIT_MS } else { now });
+        }
+        if self.again_ms.is_some_and(|again| again <= now) {
+            self.again_ms = None;
+            if let Err(error) = self.fork(group) {
+                self.again_ms = Some(now + WAIT_MS);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is shown any more.
+    pub(super) fn end(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            process::signal(&worker.child.pidfd, SIGKILL).ok();
+            process::wait(&worker.child.pidfd).ok();
+        }
+        if let Some(view) = &mut self.view {
+            drop(view.take_device());
+        }
+        self.listeners.clear();
+        (self.init, self.again_ms, self.short) = (None, None, 0);
+    }
+
+    fn fork(&mut self, group: &Group) -> Result<()> {
+        let Some(view) = &mut self.view else { return Ok(()) };
+        let (ours, theirs) = kernel::socket::pair()?;
+        // A worker that does not listen holds nobody up.
+        kernel::event::set_nonblocking(&ours)?;
+        let copy = |one: &OwnedFd| kernel::file::duplicate(one);
+        let listeners = self.listeners.iter().map(copy).collect::<Result<Vec<_>>>()?;
+        match process::clone(0, None)? {
+            Forked::Child => {
+                let mut keep: Vec<&OwnedFd> = listeners.iter().collect();
+                keep.push(&theirs);
+                keep.extend(view.device());
+                let ready = process::die_with_parent()
+                    .and_then(|()| process::set_name(c"cella-view"))
+                    .and_then(|()| process::close_from(3, &keep));
+                let place = Place { group: group.clone(), init: self.init, control: theirs, listeners };
+                let served = ready.and_then(|()| view.serve(place));
+                process::exit_now(i32::from(served.is_err()))
+            }
+            Forked::Parent(child) => {
+                self.worker = Some(Worker { child, control: ours, since_ms: kernel::time::monotonic_ms() });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The wanted parts of a file system that is served, as mounts of their own.
+fn parts(root: &OwnedFd, wanted: &[PathBuf]) -> Result<Vec<(PathBuf, OwnedFd)>> {
+    let part = |path: &PathBuf| mount::clone_at(root, path, false);
+    let parts = match wanted.iter().map(part).collect::<Result<Vec<_>>>() {
+        // Before Linux 6.15 only of what is attached a part is copied.
+        Err(error) if error.is(Errno::INVAL) => crate::overlay::all_in_own_namespace(|| {
+            let place = std::path::Path::new(crate::overlay::PLACE);
+            mount::attach(root, kernel::root::open_directory_path(place)?)?;
+            let top = kernel::root::open_directory_path(place)?;
+            wanted.iter().map(|path| mount::clone_at(&top, path, false)).collect()
+        })?,
+        other => other?,
+    };
+    Ok(wanted.iter().cloned().zip(parts).collect())
+}
