@@ -74,6 +74,9 @@ struct Worker<'a> {
 pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<()> {
     let listeners = std::mem::take(&mut tools.listeners).into_iter().map(Listener::from).collect();
     let mut worker = Worker { tools, content, listeners, reply: Reply::new(), text: Vec::new() };
+    if let Some(counts) = worker.tools.store.counts() {
+        worker.content.count_from(counts);
+    }
     if let Some(left) = worker.tools.store.unanswered() {
         worker.answer(&left)?;
     }
@@ -139,6 +142,7 @@ impl Worker<'_> {
         let (length, descriptors) = kernel::socket::receive(&self.tools.control, &mut buffer)?;
         if let Some((b'P', rest)) = buffer.get(..length).and_then(<[u8]>::split_first) {
             self.content.born(rest.try_into().map_or(0, i32::from_le_bytes));
+            self.tools.store.keep_counts(self.content.count_from_now());
         }
         let room = LISTENERS.saturating_sub(self.listeners.len());
         self.listeners.extend(descriptors.into_iter().take(room).map(Listener::from));

@@ -2,8 +2,8 @@
 //! What has to outlive the process that serves: the message that it was working on, and the texts that it has announced.
 //!
 //! ```text
-//! 0      8192       8200    8208     8216   8296       8304                           TEXTS                    LENGTH
-//! │ message │ answered │ count │ filled │ call │ answered │ entries: node, place, room, … │ texts, one after another │
+//! 0      8192       8200    8208     8216   8296       8304     8336                           TEXTS                    LENGTH
+//! │ message │ answered │ count │ filled │ call │ answered │ counts │ entries: node, place, room, … │ texts, one after another │
 //! ```
 //!
 //! A worker that takes over does the message again whose number is not the one that was answered, and the call of sysinfo(2),
@@ -19,7 +19,8 @@ const COUNT: usize = BUFFER + 8;
 const FILLED: usize = BUFFER + 16;
 const CALL: usize = BUFFER + 24;
 const CALL_ANSWERED: usize = CALL + NOTIFICATION;
-const ENTRIES: usize = CALL_ANSWERED + 8;
+const COUNTS: usize = CALL_ANSWERED + 8;
+const ENTRIES: usize = COUNTS + 32;
 const ENTRY: usize = 48;
 /// The most texts at once; with more all are forgotten, and rendered when they are read again.
 const MOST: usize = 4096;
@@ -103,6 +104,18 @@ impl Store {
     /// Notes that it was answered.
     pub(crate) fn answered_call(&mut self, id: u64) {
         self.set(CALL_ANSWERED, id);
+    }
+
+    /// What the host had counted when the container began, if that is known.
+    pub(crate) fn counts(&mut self) -> Option<[u64; 3]> {
+        let counts = [0, 1, 2].map(|index| self.long(COUNTS + 8 * index));
+        (self.long(COUNTS + 24) == 1).then_some(counts)
+    }
+
+    /// Keeps it.
+    pub(crate) fn keep_counts(&mut self, counts: [u64; 3]) {
+        counts.into_iter().enumerate().for_each(|(index, count)| self.set(COUNTS + 8 * index, count));
+        self.set(COUNTS + 24, 1);
     }
 
     fn count(&mut self) -> usize {

@@ -175,16 +175,25 @@ pub(super) struct Counts {
     pub(super) processes: u64,
     pub(super) running: u64,
     pub(super) blocked: u64,
+    /// What there was of [`EVENTS`] before.
+    pub(super) counted: [u64; 3],
 }
 
-/// Interrupts and context switches are those of the host, whose they are, without the many numbers of each interrupt.
+/// What only the host counts.
+pub(super) const EVENTS: [&str; 3] = ["intr", "ctxt", "softirq"];
+
+/// Interrupts and context switches are those of the host since the container began: nobody counts them by container. The many
+/// numbers of each interrupt are left out.
 pub(super) fn stat(clocks: &Clocks, host: &str, counts: &Counts, out: &mut Vec<u8>) {
     clocks.write(out);
-    let total = |key: &str| host_value(host, key).unwrap_or(0);
-    writeln!(out, "intr {}\nctxt {}\nbtime {}", total("intr"), total("ctxt"), counts.boot_s).ok();
+    let totals = EVENTS.map(|key| host_value(host, key).unwrap_or(0));
+    let [before_interrupts, before_switches, before_soft] = counts.counted;
+    let [interrupts, switches, soft] = totals;
+    writeln!(out, "intr {}", interrupts.saturating_sub(before_interrupts)).ok();
+    writeln!(out, "ctxt {}\nbtime {}", switches.saturating_sub(before_switches), counts.boot_s).ok();
     writeln!(out, "processes {}", counts.processes).ok();
     writeln!(out, "procs_running {}\nprocs_blocked {}", counts.running, counts.blocked).ok();
-    writeln!(out, "softirq {} 0 0 0 0 0 0 0 0 0 0", total("softirq")).ok();
+    writeln!(out, "softirq {} 0 0 0 0 0 0 0 0 0 0", soft.saturating_sub(before_soft)).ok();
 }
 
 /// The first number of a line of the host's `/proc/stat`.
@@ -264,9 +273,14 @@ mod tests {
         let (mut clocks, mut out) = (Clocks::default(), Vec::new());
         let time = ProcessorTime::default();
         clocks.advance(&Moment { uptime_ns: SECOND, visible: &[0], is_all: true, quota: None, time: &time });
-        stat(&clocks, host, &Counts { boot_s: 5, processes: 9, running: 1, blocked: 0 }, &mut out);
-        let wanted = "cpu  0 0 0 100 0 0 0 0 0 0\ncpu0 0 0 0 100 0 0 0 0 0 0\nintr 467\nctxt 14\nbtime 5\nprocesses 9\n\
-             procs_running 1\nprocs_blocked 0\nsoftirq 10 0 0 0 0 0 0 0 0 0 0\n";
+        stat(
+            &clocks,
+            host,
+            &Counts { boot_s: 5, processes: 9, running: 1, blocked: 0, counted: [400, 4, 99] },
+            &mut out,
+        );
+        let wanted = "cpu  0 0 0 100 0 0 0 0 0 0\ncpu0 0 0 0 100 0 0 0 0 0 0\nintr 67\nctxt 10\nbtime 5\nprocesses 9\n\
+             procs_running 1\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n";
         assert_eq!(String::from_utf8(out).unwrap(), wanted);
         assert_eq!(host_value(host, "btime"), Some(1_795_632_993));
     }

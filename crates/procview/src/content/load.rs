@@ -15,22 +15,39 @@ const ONE: u64 = 1 << 11;
 /// exp(-5 s / 1, 5 and 15 minutes) in it.
 const DECAY: [u64; 3] = [1884, 2014, 2037];
 
+/// More tasks than there can be, in it.
+const MOST: u64 = u32::MAX as u64 * ONE;
+
 /// Averages over 1, 5 and 15 minutes.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     averages: [u64; 3],
     sampled_ms: Option<u64>,
+    /// Processor time that was used by then, nanoseconds.
+    used_ns: u64,
     asked_ms: Option<u64>,
 }
 
 impl Load {
-    /// Somebody has looked at the load average.
-    pub(super) fn ask(&mut self, now_ms: u64) {
+    /// Somebody looks at the load average, by when so much processor time is used.
+    ///
+    /// Nobody has counted tasks while nobody asked: the processor time of that while says how many have run on average.
+    pub(super) fn ask(&mut self, now_ms: u64, used_ns: u64, uptime_ns: u64) {
         if self.next_ms(now_ms).is_none() {
-            // What was before nobody has counted.
-            *self = Self { sampled_ms: Some(now_ms), ..Self::default() };
+            let since_ms = self.sampled_ms.map_or(uptime_ns / 1_000_000, |sampled| now_ms.saturating_sub(sampled));
+            let ran_ms = used_ns.saturating_sub(self.used_ns) / 1_000_000;
+            let active = u128::from(ran_ms) * u128::from(ONE) / u128::from(since_ms.max(1));
+            self.pass(since_ms / TICK_MS, u64::try_from(active).unwrap_or(u64::MAX).min(MOST));
+            (self.sampled_ms, self.used_ns) = (Some(now_ms), used_ns);
         }
         self.asked_ms = Some(now_ms);
+    }
+
+    /// So many ticks, in which so many tasks (in fixed point) ran or waited for a device.
+    fn pass(&mut self, ticks: u64, active: u64) {
+        for (average, decay) in self.averages.iter_mut().zip(DECAY) {
+            *average = step(*average, power(decay, ticks), active);
+        }
     }
 
     /// When it wants to be sampled next.
@@ -40,14 +57,13 @@ impl Load {
     }
 
     /// Takes a sample of so many tasks that run or wait for a device; ticks that were missed are taken to have been like it.
-    pub(super) fn sample(&mut self, now_ms: u64, active: u64) {
+    pub(super) fn sample(&mut self, now_ms: u64, active: u64, used_ns: u64) {
         let since = now_ms.saturating_sub(self.sampled_ms.unwrap_or(now_ms));
         let ticks = (since / TICK_MS).max(1);
         // What is left over of a tick is part of the next one.
         self.sampled_ms = Some(now_ms.saturating_sub(since % TICK_MS));
-        for (average, decay) in self.averages.iter_mut().zip(DECAY) {
-            *average = step(*average, power(decay, ticks), active.min(u64::from(u32::MAX)) * ONE);
-        }
+        self.used_ns = used_ns;
+        self.pass(ticks, active.saturating_mul(ONE).min(MOST));
     }
 
     /// As sysinfo(2) has them: 65536 is 1.0.
@@ -99,7 +115,7 @@ mod tests {
     fn nothing_is_shown_before_the_first_sample() {
         let mut load = Load::default();
         assert_eq!(load.next_ms(0), None);
-        load.ask(100_000);
+        load.ask(100_000, 0, 0);
         assert_eq!(text(&load), "0.00 0.00 0.00 1/7 42\n");
         assert_eq!(load.next_ms(100_000), Some(105_000));
     }
@@ -107,28 +123,43 @@ mod tests {
     #[test]
     fn two_busy_tasks_are_a_load_of_two_after_some_minutes() {
         let mut load = Load::default();
-        load.ask(0);
-        load.sample(5000, 2);
+        load.ask(0, 0, 0);
+        load.sample(5000, 2, 0);
         assert_eq!(text(&load), "0.16 0.03 0.01 1/7 42\n");
         for tick in 2..=240 {
-            load.sample(tick * 5000, 2);
+            load.sample(tick * 5000, 2, 0);
         }
         assert!(text(&load).starts_with("2.00 1.9"), "{}", text(&load));
         // Missed ticks count.
         let mut late = Load::default();
-        late.ask(0);
-        late.sample(240 * 5000, 2);
+        late.ask(0, 0, 0);
+        late.sample(240 * 5000, 2, 0);
         assert!(text(&late).starts_with("2.00 1.9"), "{}", text(&late));
         assert_eq!(late.next_ms(240 * 5000), None);
     }
 
     #[test]
+    fn who_is_asked_late_tells_of_the_time_before() {
+        let mut load = Load::default();
+        // A processor and a half for two hours.
+        load.ask(9_000_000_000, 10_800_000_000_000, 7_200_000_000_000);
+        assert_eq!(text(&load), "1.50 1.50 1.50 1/7 42\n");
+        // Idle for the next two.
+        load.ask(9_007_200_000, 10_800_000_000_000, 14_400_000_000_000);
+        assert!(text(&load).starts_with("0.00 0.00 0.0"), "{}", text(&load));
+        // A minute's work just after the start.
+        let mut young = Load::default();
+        young.ask(60_000, 60_000_000_000, 60_000_000_000);
+        assert!(text(&young).starts_with("0.63 0.18 0.06"), "{}", text(&young));
+    }
+
+    #[test]
     fn nobody_is_sampled_who_has_not_asked_for_a_quarter_of_an_hour() {
         let mut load = Load::default();
-        load.ask(0);
+        load.ask(0, 0, 0);
         assert_eq!(load.next_ms(INTEREST_MS), Some(TICK_MS));
         assert_eq!(load.next_ms(INTEREST_MS + 1), None);
-        load.ask(2 * INTEREST_MS);
+        load.ask(2 * INTEREST_MS, 0, 0);
         assert_eq!(load.next_ms(2 * INTEREST_MS), Some(2 * INTEREST_MS + TICK_MS));
     }
 
@@ -137,10 +168,10 @@ mod tests {
         fn it_stays_between_what_was_sampled(samples in prop::collection::vec((any::<u32>(), any::<u64>()), 0..20)) {
             let (mut load, mut now) = (Load::default(), 0_u64);
             let most = samples.iter().map(|sample| u64::from(u32::try_from(sample.1).unwrap_or(u32::MAX))).max().unwrap_or(0);
-            load.ask(0);
+            load.ask(0, 0, 0);
             for (pause, active) in samples {
                 now += u64::from(pause);
-                load.sample(now, active);
+                load.sample(now, active, 0);
                 prop_assert!(load.averages.iter().all(|average| *average <= most * ONE));
             }
             text(&load);

@@ -293,7 +293,7 @@ mod tests {
         let wanted = "MemTotal:         262144 kB\nMemFree:          159744 kB\nMemAvailable:     190464 kB\n\
             Buffers:               0 kB\nCached:            40960 kB\nSwapCached:            0 kB\nSwapTotal:             0 kB\n\
             SwapFree:              0 kB\nDirty:              1024 kB\nShmem:              3072 kB\n\
-            VmallocTotal:   34359738367 kB\nHardwareCorrupted:      0 kB\nHugePages_Total:       0\nHugepagesize:       2048 kB\n";
+            VmallocTotal:   34359738367 kB\nHardwareCorrupted:     0 kB\nHugePages_Total:       0\nHugepagesize:       2048 kB\n";
         assert_eq!(shown(&limited(256 * MB, 100 * MB)), wanted);
     }
 

@@ -15,7 +15,7 @@ mod tests;
 mod tree;
 
 use kernel::cgroup::{Census, Group, Processors, Watched};
-use kernel::time::monotonic_ms;
+use kernel::time::{boottime_ns, monotonic_ms};
 
 use clocks::Clocks;
 use host::Host;
@@ -46,6 +46,8 @@ pub struct Content {
     count: Count,
     /// Namespaces of pids from the host's down to the container's.
     depth: Option<usize>,
+    /// Interrupts, context switches and soft interrupts of the host when it began.
+    counted: [u64; 3],
 }
 
 /// When the container's first process started, and what else is its own from then on.
@@ -113,6 +115,7 @@ impl Content {
             load: Load::default(),
             count: Count::default(),
             depth: None,
+            counted: [0; 3],
         }
     }
 
@@ -152,7 +155,7 @@ impl Content {
     /// What sysinfo(2) tells inside.
     pub fn memory_sysinfo(&mut self) -> SysInfo {
         let now = monotonic_ms();
-        self.load.ask(now);
+        self.ask_load(now);
         let (host, figures) = self.figures();
         let uptime_ns = self.uptime_ns();
         let bytes = |kb: u64| kb.saturating_mul(1024);
@@ -194,7 +197,13 @@ impl Content {
 
     /// Nanoseconds since the container started.
     fn uptime_ns(&self) -> u64 {
-        monotonic_ms().saturating_mul(1_000_000).saturating_sub(self.birth.boottime_ns)
+        boottime_ns().saturating_sub(self.birth.boottime_ns)
+    }
+
+    /// Somebody looks at the load average.
+    fn ask_load(&mut self, now: u64) {
+        let time = self.watched.processor_time().unwrap_or_default();
+        self.load.ask(now, time.user_ns.saturating_add(time.system_ns), self.uptime_ns());
     }
 
     /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in 15 minutes.
@@ -208,13 +217,26 @@ impl Content {
         self.birth.init = Some(init);
     }
 
+    /// What only the host counts (interrupts, context switches) is shown from now on; gives what there was before.
+    pub fn count_from_now(&mut self) -> [u64; 3] {
+        let host = self.host.stat();
+        self.counted = clocks::EVENTS.map(|key| clocks::host_value(host, key).unwrap_or(0));
+        self.counted
+    }
+
+    /// The same as from another time.
+    pub const fn count_from(&mut self, counted: [u64; 3]) {
+        self.counted = counted;
+    }
+
     /// Samples the load average when it is time.
     pub fn tick(&mut self) {
         let now = monotonic_ms();
         if self.load.next_ms(now).is_some_and(|next| now >= next) {
             self.count_now(now);
             let census = self.count.census;
-            self.load.sample(now, census.running.saturating_add(census.blocked));
+            let used = self.watched.processor_time().map_or(0, |time| time.user_ns.saturating_add(time.system_ns));
+            self.load.sample(now, census.running.saturating_add(census.blocked), used);
         }
     }
 

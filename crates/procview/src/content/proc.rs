@@ -96,6 +96,7 @@ impl Content {
             // Whoever reads this runs, but not while it is being made.
             running: census.running.saturating_add(1),
             blocked: census.blocked,
+            counted: self.counted,
         };
         clocks::stat(&self.clocks, self.host.stat(), &counts, out);
     }
@@ -117,7 +118,7 @@ impl Content {
     }
 
     fn loadavg(&mut self, out: &mut Vec<u8>) {
-        self.load.ask(monotonic_ms());
+        self.ask_load(monotonic_ms());
         let census = self.counted();
         let tasks = self.tasks().max(census.running);
         self.load.write(census.running.max(1), tasks.max(1), census.last_pid, out);
