@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::ArgMatches;
 use engine::{Doing, Error, Kind, Result, Terminal};
 use spec::definition::{Definition, Dns, Filter, Limits, Namespaces, Network, Restart, Security, parse_time_offset};
-use spec::limits::{IoKind, IoRate, parse_hugetlb};
+use spec::limits::{AUTO, IoKind, IoRate, parse_hugetlb};
 use spec::mount::Mount;
 use spec::network::{Attach, Nic, Publish, Rate, Share};
 use spec::reference::Reference;
@@ -327,7 +327,7 @@ pub(crate) fn limits(matches: &ArgMatches) -> Result<Limits> {
     for list in limits.cpuset_mems.iter() {
         check_cpu_list("list of memory nodes", list)?;
     }
-    if let Some(list) = &limits.cpuset_cpus {
+    if let Some(list) = limits.cpuset_cpus.as_ref().filter(|list| *list != AUTO) {
         check_cpu_list("processor list", list)?;
     }
     Ok(limits)

@@ -45,7 +45,7 @@ pub(crate) fn limits() -> Vec<Arg> {
         value("cpus", "NUMBER", "Processors, e.g. 1.5"),
         value("cpu-shares", "WEIGHT", "Share of processor time, 2 to 262144").short('c'),
         value("memory-reservation", "SIZE", "Memory that it keeps while others have more (-1: all)"),
-        value("cpuset-cpus", "LIST", "Processors it may use, e.g. 0-2,4"),
+        value("cpuset-cpus", "LIST", "Processors it may use, e.g. 0-2,4; auto: as many as --cpus, the least used"),
         value("cpuset-mems", "LIST", "Memory nodes it may use"),
         value("pids-limit", "NUMBER", "Processes and threads (-1: no limit; default 2048, 16384 for a system)"),
         value("blkio-weight", "WEIGHT", "Share of disk time, 10 to 1000"),

@@ -9,6 +9,7 @@ use spec::Name;
 use crate::compose;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::networks;
+use crate::processors;
 use crate::request::Change;
 use crate::start;
 use crate::stop;
@@ -64,7 +65,9 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
     let settings = |record: &crate::record::Record| {
         plan::settings(&compose::resources(&record.definition)?, &facts).map_err(start::of_plan)
     };
-    let (new, old) = (settings(&found.record)?, settings(&before)?);
+    let placed = processors::placed(store, found.clone())?.record;
+    let was = processors::placed(store, Found { record: before.clone(), ..found.clone() })?.record;
+    let (new, old) = (settings(&placed)?, settings(&was)?);
     found.record.write(&store.directory(&name), true).doing(|| format!("change {name}"))?;
     if running {
         let group = store.group(&found)?;
@@ -77,7 +80,7 @@ pub(crate) fn set(store: &Store, container: &str, change: &Change) -> Result<Vec
         if let Some(unit) = store.state(&found)?.and_then(|state| state.unit) {
             // What systemd knows of a limit it writes again whenever it likes.
             let properties = runtime::systemd::properties_of(
-                &compose::resources(&found.record.definition)?,
+                &compose::resources(&placed.definition)?,
                 facts.cgroups.legacy.is_empty(),
             );
             let told = runtime::systemd::set_properties(&crate::driver::bus(), &unit, &properties);

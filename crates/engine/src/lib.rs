@@ -21,6 +21,7 @@ mod network;
 mod networks;
 mod plan_for;
 mod proc_view;
+mod processors;
 mod record;
 mod remove;
 mod request;

@@ -26,6 +26,7 @@ pub(crate) fn imagined(store: &Store, definition: Definition, progress: &mut dyn
 }
 
 fn plan(store: &Store, found: &Found) -> Result<Plan> {
+    let found = &crate::processors::placed(store, found.clone())?;
     let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
     let composed = compose::compose(store, found, &directory, &run).doing(|| format!("plan {}", found.name))?;
     start::compile(composed, &found.record.definition, &start::facts()?)

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use kernel::types::NamespaceKind;
+use kernel::types::{NamespaceKind, Propagation};
 use plan::{Plan, Step};
 use procview::{Birth, Content, Store, Tools};
 use spec::definition::{Clock, Definition, Filter};
@@ -72,6 +72,7 @@ pub(crate) fn mounts(definition: &Definition, group: Option<&kernel::cgroup::Gro
         ..oci::Mount::default()
     };
     let mut list: Vec<oci::Mount> = FILES.iter().filter(there).map(|(place, source)| view(place, source)).collect();
+    list.extend(disks().into_iter().map(|(place, number)| view(&place, &format!("block/{number}"))));
     for resource in PRESSURES {
         let place = format!("/proc/pressure/{resource}");
         if !Path::new(&place).exists() {
@@ -90,6 +91,20 @@ pub(crate) fn mounts(definition: &Definition, group: Option<&kernel::cgroup::Gro
     Ok(list)
 }
 
+/// The counters of the host's disks that have done anything: their places, and the numbers of the disks. iostat reads these.
+fn disks() -> Vec<(String, String)> {
+    const MOST: usize = 64;
+    let names = kernel::file::names(Path::new("/sys/block")).unwrap_or_default();
+    let disk = |name: String| {
+        let place = std::fs::canonicalize(format!("/sys/block/{name}")).ok()?;
+        let text = |file: &str| std::fs::read_to_string(place.join(file)).ok();
+        let is_idle = text("stat")?.bytes().all(|byte| matches!(byte, b' ' | b'0' | b'\n'));
+        let number = text("dev").filter(|_| !is_idle)?.trim().to_owned();
+        Some((place.join("stat").to_str()?.to_owned(), number))
+    };
+    names.into_iter().filter_map(disk).take(MOST).collect()
+}
+
 /// Lets the clock that counts from the boot begin with the container: what says when its processes started is right then.
 pub(crate) fn clocks(definition: &Definition) -> Result<Option<(Clock, i64)>> {
     let own = definition.time_offsets.contains_key(&Clock::Boottime);
@@ -100,18 +115,17 @@ pub(crate) fn clocks(definition: &Definition) -> Result<Option<(Clock, i64)>> {
     Ok(Some((Clock::Boottime, -now)))
 }
 
-/// Has sysinfo(2) answered by the view.
+/// Has the calls answered by the view that tell of memory and processors.
 pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp) -> Result<()> {
-    const CALL: &str = "sysinfo";
     let own = definition.security.seccomp == Filter::Default;
     if !own || !is_wanted(definition)? || !kernel::probe::at_least(5, 5) {
         return Ok(());
     }
     for rule in &mut filter.syscalls {
-        rule.names.retain(|name| name != CALL);
+        rule.names.retain(|name| !procview::CALLS.contains(&name.as_str()));
     }
     filter.syscalls.retain(|rule| !rule.names.is_empty());
-    filter.syscalls.push(plan::seccomp::profile::rule(CALL, Action::Notify));
+    filter.syscalls.extend(procview::CALLS.map(|call| plan::seccomp::profile::rule(call, Action::Notify)));
     filter.listener_path = Some(plan::KEEPER.to_owned());
     Ok(())
 }
@@ -215,6 +229,7 @@ const ENDS: &[i32] = &[1, 2, 15];
 pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
     let stop = kernel::signal::descriptor(ENDS)?;
     let target = kernel::root::open_directory_path(directory).doing(|| format!("serve a view at {directory:?}"))?;
+    let directory = &kernel::root::path_of(&target)?;
     // What one process is in is looked up before anything is mounted.
     let content = match shown {
         Shown::Compat => None,
@@ -224,6 +239,7 @@ pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
     let mount = kernel::fuse::mount(&device, (0, 0)).doing(|| "serve a view".to_owned())?;
     kernel::mount::attach(&mount, &target)?;
     drop((mount, target));
+    let home = leave(directory)?;
     let served = match content {
         None => procview::compat::serve(&device, &stop),
         Some(content) => {
@@ -239,9 +255,21 @@ pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
             procview::serve(tools, content)
         }
     };
+    // Who waits for us gets an error: to unmount is to look at what is mounted.
+    drop(device);
+    kernel::namespace::join(&home, NamespaceKind::Mount.flag())?;
     // Somebody may have done so.
     kernel::mount::detach(directory).ok();
     Ok(served?)
+}
+
+/// Goes where the view is not mounted, nor will be: what it is mounted over is what it is made from. Gives the way back.
+fn leave(directory: &Path) -> Result<OwnedFd> {
+    let home = kernel::namespace::open(Path::new("/proc/self/ns/mnt"))?;
+    kernel::namespace::unshare(NamespaceKind::Mount.flag())?;
+    kernel::mount::set_all_propagation(Propagation::Private)?;
+    kernel::mount::detach(directory)?;
+    Ok(home)
 }
 
 fn content_of(pid: i32) -> Result<Content> {

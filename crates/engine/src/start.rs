@@ -18,6 +18,7 @@ use crate::compose::{self, Composed};
 use crate::driver;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::proc_view::Served;
+use crate::processors;
 use crate::record;
 use crate::request::Attach;
 use crate::seed;
@@ -118,6 +119,7 @@ fn unify(store: &Store, definition: &Definition) -> Result<()> {
 }
 
 fn launch(store: &Store, found: &Found, attach: Attach) -> Result<Session> {
+    let found = &processors::placed(store, found.clone())?;
     let definition = &found.record.definition;
     let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
     unify(store, definition)?;
@@ -212,7 +214,7 @@ fn keeper(
 fn replan(store: Store, found: Found) -> Replan {
     Box::new(move || {
         let again = || -> Result<(Plan, Vec<Property>)> {
-            let found = store.find_again(&found)?;
+            let found = processors::placed(&store, store.find_again(&found)?)?;
             let (directory, run) = (store.directory(&found.name), store.run_directory(&found.record.id));
             if let Some(system) = &found.record.definition.system {
                 let attachments = crate::network::prepare(&store, &found)?.attachments;

@@ -404,6 +404,22 @@ pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -
     Err(Error::last(format!("execve({program:?})")))
 }
 
+/// The processors that a thread may run on, as the kernel's mask, of `length` bytes at most.
+///
+/// # Errors
+/// `sched_getaffinity(2)`'s: `EINVAL` when the mask does not fit or is no whole number of longs, `ESRCH`.
+pub fn affinity(thread: i32, length: usize) -> Result<Vec<u8>> {
+    const MOST: usize = 1 << 16;
+    let mut mask = vec![0_u8; length.min(MOST)];
+    let length = libc::c_long::try_from(mask.len()).unwrap_or(0);
+    let arguments = [thread.into(), length, mask.as_mut_ptr() as libc::c_long, 0, 0, 0];
+    let name = || format!("sched_getaffinity({thread})");
+    // SAFETY: the kernel writes no more than the length that it is told, which is the buffer's.
+    let filled = unsafe { crate::syscall::raw(libc::SYS_sched_getaffinity, arguments, name)? };
+    mask.truncate(usize::try_from(filled).unwrap_or(0));
+    Ok(mask)
+}
+
 /// Ends this process at once: no destructors, no buffers.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: never returns; nothing of ours needs to run after it in a forked child.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Shows each container its own `/proc` and `/sys`: what it may use and does use, instead of what the host has.
 
+mod calls;
 pub mod compat;
 mod content;
 mod serve;
 mod store;
-mod sysinfo;
 
+pub use calls::CALLS;
 pub use content::{Birth, Content, Entry, Id, Shape, SysInfo};
 pub use serve::{Tools, serve};
 pub use store::Store;

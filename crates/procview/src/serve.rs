@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The worker of one container's view: answers the kernel's messages, and calls of sysinfo(2) that a filter leaves to it.
+//! The worker of one container's view: answers the kernel's messages, and system calls that a filter leaves to it.
 //!
 //! ```text
 //! attributes are asked for ──► older than its lifetime? render; another text has another time of change and another size
@@ -18,9 +18,9 @@ use kernel::fuse::{self, Attributes, Call, Kind, Reading, Received, Reply, Reque
 use kernel::seccomp::{Listener, Waiting};
 use kernel::{Errno, Result};
 
+use crate::calls;
 use crate::content::{Content, Id, Shape};
 use crate::store::{Known, Store};
-use crate::sysinfo;
 
 /// How long a text is taken for the newest, nanoseconds.
 const LIFETIME_NS: u64 = 10_000_000;
@@ -169,7 +169,7 @@ impl Worker<'_> {
             Some(true) => {
                 let Some(buffer) = self.tools.store.call() else { return Ok(true) };
                 if let Some(waiting) = listener.receive(buffer)? {
-                    sysinfo::answer(listener, &waiting, &mut self.content)?;
+                    calls::answer(listener, &waiting, &mut self.content)?;
                     self.tools.store.answered_call(waiting.id);
                 }
             }
@@ -180,7 +180,7 @@ impl Worker<'_> {
     /// Answers a call that another worker has received, by whichever listener it came.
     fn answer_call(&mut self, waiting: &Waiting) -> Result<()> {
         if let Some(listener) = self.listeners.iter().find(|listener| listener.is_waiting(waiting.id)) {
-            sysinfo::answer(listener, waiting, &mut self.content)?;
+            calls::answer(listener, waiting, &mut self.content)?;
         }
         self.tools.store.answered_call(waiting.id);
         Ok(())

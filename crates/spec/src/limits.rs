@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Invalid;
 use crate::size::parse_bytes;
 
+/// In place of a list of processors.
+pub const AUTO: &str = "auto";
+
 /// Limits of the control group; `None` leaves one as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
@@ -26,7 +29,7 @@ pub struct Limits {
     /// Weight, 2 to 262144.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_shares: Option<u64>,
-    /// List of processors.
+    /// List of processors; [`AUTO`] is as many as the processor limit asks for, wherever there is room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpuset_cpus: Option<String>,
     /// List of memory nodes.
@@ -158,6 +161,10 @@ impl Limits {
             && kept != u64::MAX
         {
             return refuse("memory reservation", kept, "it is above the memory limit");
+        }
+        if self.cpuset_cpus.as_deref() == Some(AUTO) && self.milli_cpus.is_none_or(|milli| milli == u64::MAX) {
+            let error = Invalid::new("processor list", AUTO, "it has no number of processors to look for");
+            return Err(error.hint("say how many: --cpus 2 --cpuset-cpus auto"));
         }
         match (self.cpu_shares, self.blkio_weight, self.pids) {
             (Some(shares), ..) if !(2..=262_144).contains(&shares) => {

@@ -17,20 +17,26 @@ struct Disk<'a> {
 /// of it had to wait for any disk.
 pub(super) fn diskstats(host: &str, devices: &[Device], waited_us: u64, uptime_ns: u64, out: &mut Vec<u8>) {
     let disks: Vec<Disk> = host.lines().filter_map(diskstats_line).collect();
-    let busy_ms = (waited_us / 1000).min(uptime_ns / 1_000_000);
     for disk in seen(&disks, devices) {
         let used = devices.iter().find(|device| (device.major, device.minor) == (disk.major, disk.minor));
-        let busy_ms = if used.is_some() { busy_ms } else { 0 };
-        let used = used.copied().unwrap_or_default();
-        let [read, written, discarded] =
-            [used.read_bytes, used.written_bytes, used.discarded_bytes].map(|bytes| bytes / 512);
-        writeln!(
-            out,
-            "{:4} {:7} {} {} 0 {read} 0 {} 0 {written} 0 0 {busy_ms} 0 {} 0 {discarded} 0 0 0",
-            disk.major, disk.minor, disk.name, used.reads, used.writes, used.discards
-        )
-        .ok();
+        let counters = counters(used, waited_us, uptime_ns).map(|number| number.to_string()).join(" ");
+        writeln!(out, "{:4} {:7} {} {counters}", disk.major, disk.minor, disk.name).ok();
     }
+}
+
+/// `/sys/block/NAME/stat`: the same numbers, in the kernel's columns.
+pub(super) fn stat(used: Option<&Device>, waited_us: u64, uptime_ns: u64, out: &mut Vec<u8>) {
+    let counters = counters(used, waited_us, uptime_ns).map(|number| format!("{number:8}")).join(" ");
+    writeln!(out, "{counters}").ok();
+}
+
+/// Reads, merged, sectors, milliseconds; the same for writes; in flight, milliseconds busy, weighted; discards as reads;
+/// flushes and their milliseconds.
+fn counters(used: Option<&Device>, waited_us: u64, uptime_ns: u64) -> [u64; 17] {
+    let Some(used) = used else { return [0; 17] };
+    let busy_ms = (waited_us / 1000).min(uptime_ns / 1_000_000);
+    let [read, written, discarded] = [used.read_bytes, used.written_bytes, used.discarded_bytes].map(|one| one / 512);
+    [used.reads, 0, read, 0, used.writes, 0, written, 0, 0, busy_ms, 0, used.discards, 0, discarded, 0, 0, 0]
 }
 
 /// `/proc/partitions`: the host's lines of the same disks.

@@ -129,6 +129,7 @@ impl Content {
         match node {
             Node::ProcFile(file) => self.proc_text(file, out),
             Node::PressureFile(resource) => self.pressure_text(resource, out),
+            Node::Disk(major, minor) => self.is_there(node) && self.disk_text(major, minor, out),
             _ => self.sys_text(node, out),
         }
     }

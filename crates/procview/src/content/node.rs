@@ -145,7 +145,14 @@ pub(super) enum Node {
     NumaFile(usize, usize),
     NumaCpu(usize, usize),
     NumaSubsystem(usize),
+    Disks,
+    /// The counters of a disk or partition of these numbers.
+    Disk(usize, usize),
 }
+
+/// The numbers of disks have room for these.
+const MOST_MAJOR: usize = 1 << 9;
+const MOST_MINOR: usize = 1 << 18;
 
 /// Kind (5 bits), processor (12), cache or memory node (7), file (8).
 fn pack(kind: usize, processor: usize, index: usize, file: usize) -> Id {
@@ -153,7 +160,20 @@ fn pack(kind: usize, processor: usize, index: usize, file: usize) -> Id {
     Id(u64::try_from(number).unwrap_or_default())
 }
 
+/// Kind (5 bits), major (9), minor (18).
+fn pack_disk(major: usize, minor: usize) -> Id {
+    let number = (28 << 27) | ((major % MOST_MAJOR) << 18) | (minor % MOST_MINOR);
+    Id(u64::try_from(number).unwrap_or_default())
+}
+
 impl Node {
+    /// The counters of the disk that is named `MAJOR:MINOR`.
+    pub(super) fn disk(name: &str) -> Option<Self> {
+        let (major, minor) = name.split_once(':')?;
+        let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+        (major < MOST_MAJOR && minor < MOST_MINOR).then_some(Self::Disk(major, minor))
+    }
+
     pub(super) fn id(self) -> Id {
         match self {
             Self::Root => Id(1),
@@ -183,6 +203,8 @@ impl Node {
             Self::NumaFile(node, file) => pack(24, 0, node, file),
             Self::NumaCpu(node, cpu) => pack(25, cpu, node, 0),
             Self::NumaSubsystem(node) => pack(26, 0, node, 0),
+            Self::Disks => pack(27, 0, 0, 0),
+            Self::Disk(major, minor) => pack_disk(major, minor),
         }
     }
 
@@ -220,6 +242,8 @@ impl Node {
             24 => Self::NumaFile(index, file),
             25 => Self::NumaCpu(index, cpu),
             26 => Self::NumaSubsystem(index),
+            27 => Self::Disks,
+            28 => Self::Disk((number >> 18) % MOST_MAJOR, number % MOST_MINOR),
             _ => return None,
         };
         // Bits that this kind of node does not use are of no node.
@@ -240,7 +264,8 @@ impl Node {
             | Self::Caches(_)
             | Self::Cache(..)
             | Self::Numas
-            | Self::Numa(_) => Shape::Directory,
+            | Self::Numa(_)
+            | Self::Disks => Shape::Directory,
             Self::ProcFile(_)
             | Self::PressureFile(_)
             | Self::CpusFile(_)
@@ -250,14 +275,16 @@ impl Node {
             | Self::TopologyFile(..)
             | Self::CacheFile(..)
             | Self::NumasFile(_)
-            | Self::NumaFile(..) => Shape::File,
+            | Self::NumaFile(..)
+            | Self::Disk(..) => Shape::File,
             Self::CpuSubsystem(_) | Self::CpuNuma(..) | Self::NumaCpu(..) | Self::NumaSubsystem(_) => Shape::Link,
         }
     }
 
     pub(super) const fn parent(self) -> Self {
         match self {
-            Self::Root | Self::Proc | Self::Sys => Self::Root,
+            Self::Root | Self::Proc | Self::Sys | Self::Disks => Self::Root,
+            Self::Disk(..) => Self::Disks,
             Self::ProcFile(_) | Self::Pressure => Self::Proc,
             Self::PressureFile(_) => Self::Pressure,
             Self::Cpus | Self::Numas => Self::Sys,
@@ -282,7 +309,7 @@ impl Node {
         let changing = |file: usize| NUMA_FILES.get(file).is_some_and(|name| CHANGING.contains(name));
         match self {
             Self::ProcFile(file) => [ProcFile::Cpuinfo, ProcFile::BootId, ProcFile::Slabinfo].contains(&file),
-            Self::PressureFile(_) => false,
+            Self::PressureFile(_) | Self::Disk(..) => false,
             Self::NumaFile(_, file) => !changing(file),
             _ => true,
         }

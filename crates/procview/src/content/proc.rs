@@ -131,6 +131,16 @@ impl Content {
         disks::diskstats(self.host.diskstats.text(), &devices, waited_us, uptime_ns, out);
     }
 
+    /// `/sys/block/NAME/stat`.
+    pub(super) fn disk_text(&mut self, major: usize, minor: usize, out: &mut Vec<u8>) -> bool {
+        let devices = self.watched.devices();
+        let waited_us = self.watched.pressure(Resource::Io).map_or(0, disks::waited_us);
+        let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        let used = devices.iter().find(|one| (number(one.major), number(one.minor)) == (major, minor));
+        disks::stat(used, waited_us, self.uptime_ns(), out);
+        true
+    }
+
     pub(super) fn pressure_text(&mut self, resource: Resource, out: &mut Vec<u8>) -> bool {
         match self.watched.pressure(resource) {
             Some(text) => out.extend_from_slice(text),

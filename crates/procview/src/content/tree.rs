@@ -82,6 +82,8 @@ impl Content {
             Node::Numa(node) => self.numa_path(&sight, node),
             Node::NumaFile(node, file) => below(self.numa_path(&sight, node)?, NUMA_FILES, file),
             Node::NumaSubsystem(node) => Some(format!("{}/subsystem", self.numa_path(&sight, node)?)),
+            Node::Disks => Some(DISKS.into()),
+            Node::Disk(major, minor) => Some(format!("{DISKS}/{major}:{minor}/stat")),
             Node::NumaCpu(node, number) => {
                 let path = self.numa_path(&sight, node)?;
                 Some(format!("{path}/cpu{}", sight.visible.get(number)?))
@@ -95,7 +97,7 @@ impl Content {
         is_seen.then(|| format!("{NODES}/node{node}"))
     }
 
-    fn is_there(&mut self, node: Node) -> bool {
+    pub(super) fn is_there(&mut self, node: Node) -> bool {
         self.host_path(node).is_some_and(|path| kernel::file::exists(Path::new(&path)))
     }
 
@@ -105,7 +107,11 @@ impl Content {
             names.iter().enumerate().map(|(index, name)| (node(index), (*name).to_owned())).collect()
         };
         match directory {
-            Node::Root => vec![(Node::Proc, "proc".into()), (Node::Sys, "sys".into())],
+            Node::Root => vec![(Node::Proc, "proc".into()), (Node::Sys, "sys".into()), (Node::Disks, "block".into())],
+            Node::Disks => {
+                let names = kernel::file::names(Path::new(DISKS)).unwrap_or_default();
+                names.into_iter().filter_map(|name| Some((Node::disk(&name)?, name))).collect()
+            }
             Node::Proc => {
                 let files = ProcFile::ALL.iter().map(|(file, name)| (Node::ProcFile(*file), (*name).to_owned()));
                 files.chain([(Node::Pressure, "pressure".to_owned())]).collect()
@@ -173,6 +179,9 @@ impl Content {
         layout.nodes.iter().map(|node| (number(node.number), node.processors.clone())).collect()
     }
 }
+
+/// Where sysfs has the disks by their numbers.
+const DISKS: &str = "/sys/dev/block";
 
 /// No processor has more caches.
 const CACHES: usize = 16;

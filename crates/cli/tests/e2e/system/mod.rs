@@ -9,3 +9,5 @@ mod refused;
 mod roots;
 mod trouble;
 mod use_it;
+
+pub(crate) use roots::image;

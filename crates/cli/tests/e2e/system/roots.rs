@@ -22,7 +22,7 @@ const ALL: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The image of a distribution for the test, unless it is to be skipped.
-pub(super) fn image(test: &str, name: &str) -> Option<String> {
+pub(crate) fn image(test: &str, name: &str) -> Option<String> {
     if !is_root(test) {
         return None;
     }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Readers that mean harm, or are just odd.
+
+use super::{gone, inside, run, started};
+use crate::support::Store;
+
+fn python(store: &Store, script: &str) -> String {
+    store.cella(&["exec", "v", "python3", "-c", script]).ok()
+}
+
+#[test]
+fn nothing_of_it_can_be_changed() {
+    let Some(store) = started("nothing_of_it_can_be_changed", &["--memory", "64m"]) else { return };
+    let script = "
+import os, errno
+def attempt(what, *rest):
+    try:
+        what(*rest)
+        return 'done'
+    except OSError as error:
+        return errno.errorcode[error.errno]
+names = ['/proc/meminfo', '/sys/devices/system/cpu/online', '/sys/devices/system/cpu/cpu0/topology/core_id']
+for name in names:
+    print(attempt(os.open, name, os.O_WRONLY), attempt(os.open, name, os.O_RDWR | os.O_TRUNC), attempt(os.unlink, name),
+        attempt(os.rename, name, '/tmp/x'), attempt(os.chmod, name, 0o777), attempt(os.truncate, name, 0),
+        attempt(os.link, name, '/tmp/x'), attempt(os.setxattr, name, 'user.x', b'y'))
+print(attempt(os.mkdir, '/sys/devices/system/cpu/cpu9'), attempt(os.mknod, '/sys/devices/system/cpu/x'))";
+    let shown = python(&store, script);
+    assert!(!shown.contains("done"), "{shown}");
+    gone(store);
+}
+
+#[test]
+fn odd_offsets_and_lengths_are_like_the_kernels() {
+    let Some(store) = started("odd_offsets_and_lengths_are_like_the_kernels", &["--memory", "64m"]) else { return };
+    let script = "
+import os, mmap, select
+file = os.open('/proc/cpuinfo', os.O_RDONLY)
+whole = os.read(file, 1 << 20)
+size = len(whole)
+for offset in (1, 7, size - 1, size, size + 1, 1 << 40, (1 << 63) - 5001):
+    assert os.pread(file, 5000, offset) == whole[offset:offset + 5000], offset
+assert os.pread(file, 0, 3) == b''
+assert os.lseek(file, 3, os.SEEK_SET) == 3 and os.read(file, 4) == whole[3:7]
+assert all(os.pread(file, 1, index) == whole[index:index + 1] for index in range(0, size, 13))
+try:
+    view = mmap.mmap(file, size, prot=mmap.PROT_READ)
+    assert view[:size] == whole
+    print('mapped')
+except OSError as error:
+    print(error.errno)
+poll = select.poll()
+poll.register(file, select.POLLIN)
+assert poll.poll(1000)
+try:
+    os.read(os.open('/sys/devices/system/cpu', os.O_RDONLY), 10)
+except IsADirectoryError:
+    print('directory')";
+    let shown = python(&store, script);
+    assert!(shown.ends_with("directory"), "{shown}");
+    gone(store);
+}
+
+#[test]
+fn thousands_of_open_files_and_a_flood_of_reads() {
+    let test = "thousands_of_open_files_and_a_flood_of_reads";
+    let flags = ["--memory", "256m", "--cpus", "1", "--pids-limit", "200"];
+    let Some(store) = started(test, &flags) else { return };
+    let flood = "
+import os, resource, random
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+names = ['/proc/meminfo', '/proc/stat', '/proc/vmstat', '/sys/devices/system/cpu/online', '/proc/cpuinfo', '/sys/devices/system/node/node0/meminfo']
+most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 20, 5000)
+files = [os.open(names[index % len(names)], os.O_RDONLY) for index in range(most)]
+assert all(os.pread(file, 100, 0) for file in files)
+for name in range(3000):
+    try: os.stat('/sys/devices/system/cpu/' + '%032x' % random.getrandbits(128))
+    except FileNotFoundError: pass
+print(len(files) >= 500)";
+    let others: Vec<_> = (0..8).map(|_| store.piped(&["exec", "v", "python3", "-c", flood])).collect();
+    // Another container next to it is served as before.
+    run(&store, "w", &["--memory", "32m"]);
+    let other = store.cella(&["exec", "w", "head", "-n", "1", "/proc/meminfo"]).ok();
+    assert_eq!(other, "MemTotal:          32768 kB");
+    for one in others {
+        let done: crate::support::Done = one.wait_with_output().unwrap().into();
+        assert_eq!(done.ok(), "True");
+    }
+    assert_eq!(inside(&store, "head -n 1 /proc/meminfo"), "MemTotal:         262144 kB");
+    store.cella(&["rm", "-f", "w"]).ok();
+    gone(store);
+}
+
+#[test]
+fn odd_names_of_processes_do_not_shift_fields() {
+    let Some(store) = started("odd_names_of_processes_do_not_shift_fields", &["--memory", "64m"]) else { return };
+    let script = "
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b') R 1 (x) D\\n')
+time.sleep(1000)";
+    store.cella(&["exec", "-d", "v", "python3", "-c", script]).ok();
+    crate::support::until("it has the name", || inside(&store, "cat /proc/[0-9]*/comm").contains("(x) D"));
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let stat = inside(&store, "grep ^procs_blocked /proc/stat");
+    assert_eq!(stat, "procs_blocked 0");
+    gone(store);
+}
+
+#[test]
+fn no_other_containers_numbers_are_shown_through_a_reused_group() {
+    let test = "no_other_containers_numbers_are_shown_through_a_reused_group";
+    let Some(store) = started(test, &["--memory", "64m"]) else { return };
+    run(&store, "w", &["--memory", "48m"]);
+    let total = |name: &str| store.cella(&["exec", name, "head", "-n", "1", "/proc/meminfo"]).ok();
+    for _ in 0..5 {
+        assert_eq!(
+            (total("v"), total("w")),
+            ("MemTotal:          65536 kB".into(), "MemTotal:          49152 kB".into())
+        );
+        store.cella(&["restart", "-t", "0", "w"]).ok();
+    }
+    // Its numbers of nodes can not be used to reach anything else: there is no handle by number.
+    let shown = inside(
+        &store,
+        "ls -R /sys/devices/system/cpu /sys/devices/system/node >/dev/null; find /sys/devices/system/cpu -name '*..*'",
+    );
+    assert_eq!(shown, "");
+    store.cella(&["rm", "-f", "w"]).ok();
+    gone(store);
+}

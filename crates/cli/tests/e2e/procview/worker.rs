@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The process that serves dies, stands still, or is starved: readers do not notice, or can be ended.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::{gone, inside, number, started, worker};
+use crate::support::{Store, until};
+
+fn kill(signal: &str, pid: i32) {
+    Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+}
+
+/// Reads all the time, and says how often, and what went wrong.
+const READER: &str = "
+import os
+count, wrong = 0, []
+while not os.path.exists('/tmp/enough'):
+    for path, start in (('/proc/meminfo', b'MemTotal:'), ('/proc/stat', b'cpu '), ('/proc/uptime', b''), ('/proc/cpuinfo', b'processor')):
+        try:
+            text = open(path, 'rb').read()
+            if not text.startswith(start) or not text.endswith(b'\\n'):
+                wrong.append((path, text[:60], len(text)))
+        except OSError as error:
+            wrong.append((path, str(error)))
+        count += 1
+print(count, len(wrong), wrong[:3])";
+
+#[test]
+fn killed_a_hundred_times_under_four_readers() {
+    let Some(store) = started("killed_a_hundred_times_under_four_readers", &["--memory", "256m"]) else { return };
+    let readers: Vec<_> = (0..4).map(|_| store.piped(&["exec", "v", "python3", "-c", READER])).collect();
+    for _ in 0..100 {
+        until("a worker", || worker(&store).is_some());
+        kill("-9", worker(&store).unwrap());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    inside(&store, "touch /tmp/enough");
+    for reader in readers {
+        let done: crate::support::Done = reader.wait_with_output().unwrap().into();
+        let text = done.ok();
+        let (count, rest) = text.split_once(' ').unwrap();
+        assert!(number(count) > 100 && rest.starts_with("0 "), "{text}");
+    }
+    gone(store);
+}
+
+#[test]
+fn who_asks_by_sysinfo_is_answered_by_the_next_worker() {
+    let test = "who_asks_by_sysinfo_is_answered_by_the_next_worker";
+    let Some(store) = started(test, &["--memory", "64m"]) else { return };
+    let script = "i=0; while [ $i -lt 60 ]; do busybox free | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p'; i=$((i+1)); done | sort -u";
+    let reader = store.piped(&["exec", "v", "sh", "-c", script]);
+    for _ in 0..20 {
+        until("a worker", || worker(&store).is_some());
+        kill("-9", worker(&store).unwrap());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let done: crate::support::Done = reader.wait_with_output().unwrap().into();
+    assert_eq!(done.ok(), "65536");
+    gone(store);
+}
+
+#[test]
+fn one_that_stands_still_keeps_nobody_from_being_killed() {
+    let test = "one_that_stands_still_keeps_nobody_from_being_killed";
+    let Some(store) = started(test, &["--memory", "64m"]) else { return };
+    let stopped = worker(&store).unwrap();
+    kill("-STOP", stopped);
+    // Two that wait for it: for a file, and for a system call.
+    for (name, waiting) in [("file", "cat /proc/vmstat"), ("call", "busybox free")] {
+        store.cella(&["exec", "-d", "v", "sh", "-c", &format!("echo $$ > /tmp/{name}; exec {waiting}")]).ok();
+        until("it began", || !inside(&store, &format!("cat /tmp/{name} 2>/dev/null; :")).is_empty());
+        std::thread::sleep(Duration::from_millis(100));
+        inside(&store, &format!("kill -9 $(cat /tmp/{name})"));
+        let gone = format!("[ -e /proc/$(cat /tmp/{name})/exe ] && echo yes; :");
+        until("it is gone", || inside(&store, &gone).is_empty());
+    }
+    // A container with a worker that hangs can be ended.
+    store.cella(&["stop", "-t", "0", "v"]).ok();
+    gone(store);
+}
+
+#[test]
+fn one_without_descriptors_serves_on() {
+    let Some(store) = started("one_without_descriptors_serves_on", &["--memory", "64m"]) else { return };
+    inside(&store, "cat /proc/meminfo /proc/stat /proc/cpuinfo > /dev/null");
+    let pid = worker(&store).unwrap().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, "--nofile=1:"]).status().unwrap().success());
+    std::thread::sleep(Duration::from_millis(100));
+    let seen = inside(&store, "grep MemTotal /proc/meminfo; grep -c ^cpu0 /proc/stat; head -1 /proc/cpuinfo");
+    assert!(seen.starts_with("MemTotal:          65536 kB\n1\nprocessor"), "{seen}");
+    gone(store);
+}
+
+#[test]
+fn the_keeper_dies_and_nobody_hangs() {
+    let Some(store) = started("the_keeper_dies_and_nobody_hangs", &["--memory", "64m"]) else { return };
+    let keeper: i32 = store.inspect("v", "keeper").parse().unwrap();
+    kill("-9", keeper);
+    until("all of it ends", || store.cella(&["ls", "-q"]).ok().is_empty());
+    assert_eq!(store.inspect("v", "status"), "exited");
+    gone(store);
+}
+
+#[test]
+fn an_idle_worker_sleeps() {
+    let Some(store) = started("an_idle_worker_sleeps", &["--memory", "64m"]) else { return };
+    let ticks = |store: &Store| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", worker(store).unwrap())).unwrap();
+        let words: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        number(words[11]) + number(words[12])
+    };
+    let before = ticks(&store);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks(&store) - before <= 1);
+    gone(store);
+}
