@@ -133,6 +133,12 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
 
+/// What of a buffer is the message in it; nothing when there is none.
+#[must_use]
+pub fn whole(buffer: &[u8]) -> &[u8] {
+    buffer.get(..word(buffer, 0) as usize).unwrap_or_default()
+}
+
 /// Reads a message; `None` for what is none.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Request<'_>> {

@@ -65,6 +65,8 @@ struct Worker<'a> {
     listeners: Vec<Listener>,
     reply: Reply,
     text: Vec<u8>,
+    /// The message that is being answered.
+    message: Vec<u8>,
 }
 
 /// Serves until the file system is gone, or its holder is.
@@ -73,7 +75,7 @@ struct Worker<'a> {
 /// When the connection is not one any more.
 pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<()> {
     let listeners = std::mem::take(&mut tools.listeners).into_iter().map(Listener::from).collect();
-    let mut worker = Worker { tools, content, listeners, reply: Reply::new(), text: Vec::new() };
+    let mut worker = Worker { tools, content, listeners, reply: Reply::new(), text: Vec::new(), message: Vec::new() };
     if let Some(counts) = worker.tools.store.counts() {
         worker.content.count_from(counts);
     }
@@ -130,8 +132,12 @@ impl Worker<'_> {
                 Received::Nothing => return Ok(true),
                 Received::Gone => return Ok(false),
             }
-            let message = self.tools.store.message().to_vec();
-            self.answer(&message)?;
+            let mut message = std::mem::take(&mut self.message);
+            message.clear();
+            message.extend_from_slice(fuse::whole(self.tools.store.message()));
+            let answered = self.answer(&message);
+            self.message = message;
+            answered?;
         }
         Ok(true)
     }

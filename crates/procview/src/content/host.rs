@@ -31,11 +31,13 @@ pub(super) struct Host {
     pub(super) vmstat: Kept,
     pub(super) diskstats: Kept,
     pub(super) partitions: Kept,
-    pub(super) overcommit_ratio: Kept,
+    overcommit_ratio: (Kept, u64),
     online: Kept,
     cpuinfo: (Kept, u64),
     stat: (Kept, u64),
     remembered: BTreeMap<String, Vec<u8>>,
+    /// Whether these are there, and until when that is taken to be so.
+    places: BTreeMap<String, (bool, u64)>,
     layout: Layout,
 }
 
@@ -69,7 +71,8 @@ impl Host {
             vmstat: Kept::records("/proc/vmstat"),
             diskstats: Kept::records("/proc/diskstats"),
             partitions: Kept::records("/proc/partitions").opened_each_time(),
-            overcommit_ratio: Kept::whole("/proc/sys/vm/overcommit_ratio"),
+            overcommit_ratio: (Kept::whole("/proc/sys/vm/overcommit_ratio").opened_each_time(), 0),
+            places: BTreeMap::new(),
             online: Kept::whole(format!("{CPUS}/online")),
             cpuinfo: (Kept::records("/proc/cpuinfo").opened_each_time(), 0),
             stat: (Kept::whole("/proc/stat"), 0),
@@ -81,6 +84,27 @@ impl Host {
     /// The host's processors that are online.
     pub(super) fn online(&mut self) -> Vec<u32> {
         parse_list(self.online.text())
+    }
+
+    /// Is this there? As of the last seconds.
+    pub(super) fn has(&mut self, path: String) -> bool {
+        let now = monotonic_ms();
+        if let Some((is_there, until_ms)) = self.places.get(&path)
+            && now < *until_ms
+        {
+            return *is_there;
+        }
+        let is_there = kernel::file::exists(Path::new(&path));
+        if self.places.len() >= MOST_REMEMBERED {
+            self.places.clear();
+        }
+        self.places.insert(path, (is_there, now + LASTING_MS));
+        is_there
+    }
+
+    /// Per cent of memory that may be promised, of the last seconds.
+    pub(super) fn overcommit_ratio(&mut self) -> u64 {
+        of_late(&mut self.overcommit_ratio, LASTING_MS).trim().parse().unwrap_or(50)
     }
 
     /// `/proc/cpuinfo`, of the last seconds.

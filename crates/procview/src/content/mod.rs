@@ -190,7 +190,7 @@ impl Content {
 
     /// The host's memory, and what of it the container sees; `None` where nobody counts its memory.
     fn figures(&mut self) -> (memory::Host, Option<Figures>) {
-        let ratio = self.host.overcommit_ratio.number().unwrap_or(50);
+        let ratio = self.host.overcommit_ratio();
         let host = memory::Host::parse(self.host.meminfo.text(), ratio);
         let figures = self.watched.memory().map(|memory| Figures::new(&host, &memory));
         (host, figures)

@@ -47,25 +47,13 @@ impl Content {
 
     /// What the host has at this place, and so the container: its numbers of processors are the container's own.
     pub(super) fn host_path(&mut self, node: Node) -> Option<String> {
+        if let Some(path) = lasting_path(node) {
+            return Some(path);
+        }
         let sight = self.sight();
         let cpu = |number: usize| Some(format!("{CPUS}/cpu{}", sight.visible.get(number)?));
         let below = |directory: String, names: &[&str], file: usize| Some(format!("{directory}/{}", names.get(file)?));
         match node {
-            Node::Root | Node::Proc => Some("/proc".into()),
-            Node::ProcFile(ProcFile::BootId) => Some("/proc/sys/kernel/random/boot_id".into()),
-            Node::ProcFile(file) => {
-                ProcFile::ALL.iter().find(|(one, _)| *one == file).map(|(_, name)| format!("/proc/{name}"))
-            }
-            Node::Pressure => Some("/proc/pressure".into()),
-            Node::PressureFile(resource) => Some(format!("/proc/pressure/{}", resource.name())),
-            Node::Sys | Node::Cpus => Some(CPUS.into()),
-            Node::CpusFile(file) => below(CPUS.into(), CPUS_FILES, file),
-            Node::Smt => Some(format!("{CPUS}/smt")),
-            Node::SmtFile(file) => below(format!("{CPUS}/smt"), SMT_FILES, file),
-            Node::Vulnerabilities => Some(format!("{CPUS}/vulnerabilities")),
-            Node::Vulnerability(file) => {
-                Some(format!("{CPUS}/vulnerabilities/{}", vulnerabilities().into_iter().nth(file)?))
-            }
             Node::Cpu(number) => cpu(number),
             Node::CpuFile(number, file) => below(cpu(number)?, CPU_FILES, file),
             Node::CpuSubsystem(number) => Some(format!("{}/subsystem", cpu(number)?)),
@@ -77,17 +65,14 @@ impl Content {
             Node::CacheFile(number, index, file) => {
                 below(format!("{}/cache/index{index}", cpu(number)?), CACHE_FILES, file)
             }
-            Node::Numas => Some(NODES.into()),
-            Node::NumasFile(file) => below(NODES.into(), NODES_FILES, file),
             Node::Numa(node) => self.numa_path(&sight, node),
             Node::NumaFile(node, file) => below(self.numa_path(&sight, node)?, NUMA_FILES, file),
             Node::NumaSubsystem(node) => Some(format!("{}/subsystem", self.numa_path(&sight, node)?)),
-            Node::Disks => Some(DISKS.into()),
-            Node::Disk(major, minor) => Some(format!("{DISKS}/{major}:{minor}/stat")),
             Node::NumaCpu(node, number) => {
                 let path = self.numa_path(&sight, node)?;
                 Some(format!("{path}/cpu{}", sight.visible.get(number)?))
             }
+            _ => None,
         }
     }
 
@@ -98,7 +83,10 @@ impl Content {
     }
 
     pub(super) fn is_there(&mut self, node: Node) -> bool {
-        self.host_path(node).is_some_and(|path| kernel::file::exists(Path::new(&path)))
+        match lasting_path(node) {
+            Some(path) => self.host.has(path),
+            None => self.host_path(node).is_some_and(|path| kernel::file::exists(Path::new(&path))),
+        }
     }
 
     /// What a directory may have; whether it is there is asked of the host.
@@ -177,6 +165,33 @@ impl Content {
         let layout = self.host.layout(&sight.visible, sight.limits.nodes.as_deref());
         let number = |number: u32| usize::try_from(number).unwrap_or_default();
         layout.nodes.iter().map(|node| (number(node.number), node.processors.clone())).collect()
+    }
+}
+
+/// What the host has where no processor of the container is in the path: the same for everybody.
+fn lasting_path(node: Node) -> Option<String> {
+    let below = |directory: &str, names: &[&str], file: usize| Some(format!("{directory}/{}", names.get(file)?));
+    match node {
+        Node::Root | Node::Proc => Some("/proc".into()),
+        Node::ProcFile(ProcFile::BootId) => Some("/proc/sys/kernel/random/boot_id".into()),
+        Node::ProcFile(file) => {
+            ProcFile::ALL.iter().find(|(one, _)| *one == file).map(|(_, name)| format!("/proc/{name}"))
+        }
+        Node::Pressure => Some("/proc/pressure".into()),
+        Node::PressureFile(resource) => Some(format!("/proc/pressure/{}", resource.name())),
+        Node::Sys | Node::Cpus => Some(CPUS.into()),
+        Node::CpusFile(file) => below(CPUS, CPUS_FILES, file),
+        Node::Smt => Some(format!("{CPUS}/smt")),
+        Node::SmtFile(file) => below(&format!("{CPUS}/smt"), SMT_FILES, file),
+        Node::Vulnerabilities => Some(format!("{CPUS}/vulnerabilities")),
+        Node::Vulnerability(file) => {
+            Some(format!("{CPUS}/vulnerabilities/{}", vulnerabilities().into_iter().nth(file)?))
+        }
+        Node::Numas => Some(NODES.into()),
+        Node::NumasFile(file) => below(NODES, NODES_FILES, file),
+        Node::Disks => Some(DISKS.into()),
+        Node::Disk(major, minor) => Some(format!("{DISKS}/{major}:{minor}/stat")),
+        _ => None,
     }
 }
 

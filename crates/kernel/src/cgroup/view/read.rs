@@ -192,10 +192,10 @@ impl Watched {
     /// Memory now; `None` where the kernel does not count that of the group.
     pub fn memory(&mut self) -> Option<Memory> {
         let mut memory = Memory { usage: self.memory.first_mut()?.usage.number()?, ..Memory::default() };
-        for level in &mut self.memory {
+        for (above, level) in self.memory.iter_mut().enumerate() {
             let Some(limit) = level.limit() else { continue };
             memory.limit = least(memory.limit, Some(limit));
-            if let Some(usage) = level.usage.number() {
+            if let Some(usage) = if above == 0 { Some(memory.usage) } else { level.usage.number() } {
                 memory.room = least(memory.room, Some(limit.saturating_sub(usage)));
             }
         }
