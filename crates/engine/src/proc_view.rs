@@ -202,11 +202,15 @@ impl runtime::View for Served {
         self.device.as_ref()
     }
 
-    fn serve(&mut self, place: runtime::Place) -> kernel::Result<()> {
-        let (Some(device), Some(store)) = (&self.device, &mut self.store) else { return Ok(()) };
+    fn serve(&mut self, place: runtime::Place) -> kernel::Result<runtime::Ended> {
+        let (Some(device), Some(store)) = (&self.device, &mut self.store) else { return Ok(runtime::Ended::Gone) };
         let content = Content::new(place.group, Birth { init: place.init, ..self.birth.clone() });
         let (control, listeners) = (place.control, place.listeners);
-        procview::serve(Tools { device, store, owner: self.owner, control, listeners, stop: None }, content)
+        let tools = Tools { device, store, owner: self.owner, control, listeners, stop: None };
+        Ok(match procview::serve(tools, content)? {
+            procview::Ended::Gone => runtime::Ended::Gone,
+            procview::Ended::Idle => runtime::Ended::Idle,
+        })
     }
 }
 
@@ -252,7 +256,7 @@ pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
                 listeners: Vec::new(),
                 stop: Some(stop),
             };
-            procview::serve(tools, content)
+            procview::serve(tools, content).map(drop)
         }
     };
     // Who waits for us gets an error: to unmount is to look at what is mounted.

@@ -9,5 +9,5 @@ mod store;
 
 pub use calls::CALLS;
 pub use content::{Birth, Content, Entry, Id, Shape, SysInfo};
-pub use serve::{Tools, serve};
+pub use serve::{Ended, Tools, serve};
 pub use store::Store;

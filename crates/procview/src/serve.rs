@@ -37,6 +37,9 @@ const NAME_NS: u64 = LONG_LIFETIME_NS;
 /// The same for names that never go.
 const FOREVER_NS: u64 = 3_600_000_000_000;
 
+/// A worker that nobody has asked for so long, milliseconds, ends: the next one is forked when somebody does.
+const IDLE_MS: u64 = 10_000;
+
 /// The most listeners: one for the container, and one for each program that was executed in it since.
 const LISTENERS: usize = 256;
 
@@ -55,8 +58,17 @@ pub struct Tools<'a> {
     pub control: OwnedFd,
     /// The listeners that there are.
     pub listeners: Vec<OwnedFd>,
-    /// When this can be read from it ends.
+    /// When this can be read from it ends. Otherwise it also ends when nobody has asked for a while.
     pub stop: Option<OwnedFd>,
+}
+
+/// Why one has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The file system is gone, or its holder is.
+    Gone,
+    /// Nobody has asked for a while.
+    Idle,
 }
 
 struct Worker<'a> {
@@ -67,26 +79,42 @@ struct Worker<'a> {
     text: Vec<u8>,
     /// The message that is being answered.
     message: Vec<u8>,
+    /// When somebody asked last ([`kernel::time::monotonic_ms`]).
+    asked_ms: u64,
 }
 
-/// Serves until the file system is gone, or its holder is.
+/// Serves until the file system is gone, or its holder is, or nobody asks.
 ///
 /// # Errors
 /// When the connection is not one any more.
-pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<()> {
+pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
     let listeners = std::mem::take(&mut tools.listeners).into_iter().map(Listener::from).collect();
-    let mut worker = Worker { tools, content, listeners, reply: Reply::new(), text: Vec::new(), message: Vec::new() };
-    if let Some(counts) = worker.tools.store.counts() {
-        worker.content.count_from(counts);
+    let mut worker = Worker {
+        tools,
+        content,
+        listeners,
+        reply: Reply::new(),
+        text: Vec::new(),
+        message: Vec::new(),
+        asked_ms: kernel::time::monotonic_ms(),
+    };
+    match worker.tools.store.counts() {
+        Some(counts) => worker.content.count_from(counts),
+        None if worker.content.is_born() => worker.tools.store.keep_counts(worker.content.count_from_now()),
+        None => {}
     }
+    worker.content.go_on(&worker.tools.store.kept());
     if let Some(left) = worker.tools.store.unanswered() {
         worker.answer(&left)?;
     }
     if let Some(waiting) = worker.tools.store.unanswered_call() {
         worker.answer_call(&waiting)?;
     }
-    while worker.turn()? {}
-    Ok(())
+    loop {
+        if let Some(ended) = worker.turn()? {
+            return Ok(ended);
+        }
+    }
 }
 
 /// What the kernel calls it.
@@ -99,30 +127,47 @@ pub(crate) const fn kind(shape: Shape) -> Kind {
 }
 
 impl Worker<'_> {
-    /// Waits for something and does it; tells whether there is more to come.
-    fn turn(&mut self) -> Result<bool> {
+    /// Waits for something and does it; tells of the end.
+    fn turn(&mut self) -> Result<Option<Ended>> {
         let mut watched: Vec<(BorrowedFd<'_>, Interest)> =
             vec![(self.tools.device.as_fd(), Interest::Read), (self.tools.control.as_fd(), Interest::Read)];
         watched.extend(self.listeners.iter().map(|listener| (listener.as_fd(), Interest::Read)));
         watched.extend(self.tools.stop.iter().map(|stop| (stop.as_fd(), Interest::Read)));
         let now = kernel::time::monotonic_ms();
-        let ready = kernel::event::wait(&watched, self.content.next_tick_ms().map(|next| next.saturating_sub(now)))?;
+        let idle = self.tools.stop.is_none().then_some(self.asked_ms + IDLE_MS);
+        let next = self.content.next_tick_ms().or(idle).map(|next| next.saturating_sub(now));
+        let ready = kernel::event::wait(&watched, next)?;
+        drop(watched);
+        let now = kernel::time::monotonic_ms();
+        if ready.contains(&true) {
+            self.asked_ms = now;
+        } else if self.content.next_tick_ms().is_none() && idle.is_some_and(|idle| idle <= now) {
+            return Ok(Some(Ended::Idle));
+        }
         let is_ready = |index: usize| ready.get(index) == Some(&true);
-        if self.content.next_tick_ms().is_some_and(|next| next <= kernel::time::monotonic_ms()) {
+        if self.content.next_tick_ms().is_some_and(|next| next <= now) {
             self.content.tick();
+            self.keep();
         }
         if is_ready(0) && !self.messages()? {
-            return Ok(false);
+            return Ok(Some(Ended::Gone));
         }
         if is_ready(1) && !self.hear()? {
-            return Ok(false);
+            return Ok(Some(Ended::Gone));
         }
         if self.tools.stop.is_some() && ready.last() == Some(&true) {
-            return Ok(false);
+            return Ok(Some(Ended::Gone));
         }
         let called: Vec<bool> = ready.iter().skip(2).copied().collect();
         self.calls(&called);
-        Ok(true)
+        Ok(None)
+    }
+
+    /// For the next worker.
+    fn keep(&mut self) {
+        if let Some(words) = self.content.to_keep() {
+            self.tools.store.keep(&words);
+        }
     }
 
     fn messages(&mut self) -> Result<bool> {
@@ -279,6 +324,7 @@ impl Worker<'_> {
         if !self.content.text(id, &mut self.text) {
             return Err(Errno::NOENT);
         }
+        self.keep();
         let hot = match known {
             Some(known) if now.saturating_sub(known.looked_ns) < 2 * lifetime(known.hot) => known.hot.saturating_add(1),
             _ => 0,

@@ -2,8 +2,8 @@
 //! What has to outlive the process that serves: the message that it was working on, and the texts that it has announced.
 //!
 //! ```text
-//! 0      8192       8200    8208     8216   8296       8304     8336                           TEXTS                    LENGTH
-//! │ message │ answered │ count │ filled │ call │ answered │ counts │ entries: node, place, room, … │ texts, one after another │
+//! 0      8192       8200    8208     8216   8296       8304     8336                           KEPT   TEXTS                    LENGTH
+//! │ message │ answered │ count │ filled │ call │ answered │ counts │ entries: node, place, room, … │ kept   │ texts, one after another │
 //! ```
 //!
 //! A worker that takes over does the message again whose number is not the one that was answered, and the call of sysinfo(2),
@@ -24,7 +24,10 @@ const ENTRIES: usize = COUNTS + 32;
 const ENTRY: usize = 48;
 /// The most texts at once; with more all are forgotten, and rendered when they are read again.
 const MOST: usize = 4096;
-const TEXTS: usize = ENTRIES + MOST * ENTRY;
+const KEPT: usize = ENTRIES + MOST * ENTRY;
+/// The most words that are kept of it.
+const MOST_WORDS: usize = 1 << 15;
+const TEXTS: usize = KEPT + 8 + MOST_WORDS * 8;
 const LENGTH: usize = 4 << 20;
 /// Room that a text may grow by in its place is rounded up to this.
 const GRAIN: usize = 256;
@@ -116,6 +119,21 @@ impl Store {
     pub(crate) fn keep_counts(&mut self, counts: [u64; 3]) {
         counts.into_iter().enumerate().for_each(|(index, count)| self.set(COUNTS + 8 * index, count));
         self.set(COUNTS + 24, 1);
+    }
+
+    /// What the content wanted kept last; empty when there is nothing.
+    pub(crate) fn kept(&mut self) -> Vec<u64> {
+        let count = self.size(KEPT).min(MOST_WORDS);
+        (1..=count).map(|index| self.long(KEPT + 8 * index)).collect()
+    }
+
+    /// Keeps it; a worker that dies meanwhile leaves nothing.
+    pub(crate) fn keep(&mut self, words: &[u64]) {
+        self.set(KEPT, 0);
+        if words.len() <= MOST_WORDS {
+            words.iter().enumerate().for_each(|(index, word)| self.set(KEPT + 8 + 8 * index, *word));
+            self.set(KEPT, words.len() as u64);
+        }
     }
 
     fn count(&mut self) -> usize {
@@ -220,6 +238,17 @@ mod tests {
         assert_eq!(store.text(&known), b"sieben");
         store.looked(&known, 11, 4);
         assert_eq!(store.known(7).map(|known| (known.looked_ns, known.hot)), Some((11, 4)));
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_whole_or_not_at_all() {
+        let mut store = Store::new().unwrap();
+        assert_eq!(store.kept(), []);
+        store.keep(&[3, 1, 2]);
+        assert_eq!(store.kept(), [3, 1, 2]);
+        store.keep(&vec![1; MOST_WORDS + 1]);
+        assert_eq!(store.kept(), []);
+        assert_eq!(store.known(7), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub mod systemd;
 pub use event::{EventLog, Record as EventRecord};
 pub use exec::{Ends, Joined, join};
 pub use init::{Init, Order};
-pub use keeper::{Finish, Keeper, Place, Replan, RestartPolicy, Unit, View, Wire};
+pub use keeper::{Ended, Finish, Keeper, Place, Replan, RestartPolicy, Unit, View, Wire};
 pub use launch::{Company, Failure, FailureKind, Launched, Orders, failure_of, launch, write_maps};
 pub use log::{LogReader, LogRecord, LogWriter, Stream};
 pub use mounts::{add_mounts, remove_mounts};

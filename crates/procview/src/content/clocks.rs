@@ -68,9 +68,53 @@ pub(super) struct Clocks {
     each: Vec<Clock>,
     uptime_ns: u64,
     time: ProcessorTime,
+    changed: bool,
 }
 
+/// Words before those of each processor, and then for each of the host's, and each that is seen.
+const WORDS: usize = 8;
+
 impl Clocks {
+    /// Have they gone on since this was asked last?
+    pub(super) fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// All that the next one needs.
+    pub(super) fn words(&self) -> Vec<u64> {
+        let time = &self.time;
+        let count = |length: usize| u64::try_from(length).unwrap_or(0);
+        let mut words = vec![count(time.each.len()), count(self.each.len()), self.uptime_ns];
+        words.extend([time.user_ns, time.nice_ns, time.system_ns, time.throttled_ns, 0]);
+        words.extend(time.each.iter().flat_map(|(cpu, user, system)| [u64::from(*cpu), *user, *system]));
+        let parts = |one: &Clock| [one.user, one.nice, one.system, one.steal, one.idle, one.capacity];
+        words.extend(self.each.iter().flat_map(parts));
+        words
+    }
+
+    /// What [`Self::words`] has given.
+    pub(super) fn of(words: &[u64]) -> Option<Self> {
+        let &[host, seen, uptime_ns, user_ns, nice_ns, system_ns, throttled_ns, _] = words.first_chunk::<WORDS>()?;
+        let (host, seen) = (usize::try_from(host).ok()?, usize::try_from(seen).ok()?);
+        let rest = words.get(WORDS..)?;
+        let (of_host, of_seen) = rest.split_at_checked(host.checked_mul(3)?)?;
+        if of_seen.len() != seen.checked_mul(6)? {
+            return None;
+        }
+        let processor = |part: &[u64; 3]| (u32::try_from(part[0]).unwrap_or(0), part[1], part[2]);
+        let clock = |&[user, nice, system, steal, idle, capacity]: &[u64; 6]| Clock {
+            user,
+            nice,
+            system,
+            steal,
+            idle,
+            capacity,
+        };
+        let each = of_host.as_chunks::<3>().0.iter().map(processor).collect();
+        let time = ProcessorTime { user_ns, nice_ns, system_ns, throttled_ns, each };
+        Some(Self { each: of_seen.as_chunks::<6>().0.iter().map(clock).collect(), uptime_ns, time, changed: false })
+    }
+
     /// Adds what was used since the last moment: to the processor that used it where that is known and visible, evenly to all
     /// else, the remainder to the first.
     pub(super) fn advance(&mut self, now: &Moment) {
@@ -97,6 +141,7 @@ impl Clocks {
         }
         self.uptime_ns = self.uptime_ns.max(now.uptime_ns);
         self.time = time.clone();
+        self.changed = true;
     }
 
     /// A processor that is not seen any more leaves its time to the first, so that the sum stays.
@@ -247,6 +292,28 @@ mod tests {
         let mut clocks = Clocks::default();
         clocks.advance(&now);
         assert_eq!(lines(&clocks)[1], lines(&clocks)[2]);
+    }
+
+    #[test]
+    fn clocks_go_on_from_what_was_kept() {
+        let each = vec![(0, 2 * SECOND, 0), (3, SECOND, SECOND)];
+        let time = ProcessorTime { each, throttled_ns: 7, ..total(3 * SECOND, SECOND) };
+        let mut clocks = Clocks::default();
+        assert!(!clocks.changed());
+        clocks.advance(&Moment { uptime_ns: 9 * SECOND, visible: &[0, 3], is_all: true, quota: None, time: &time });
+        assert!(clocks.changed() && !clocks.changed());
+        let words = clocks.words();
+        let mut other = Clocks::of(&words).unwrap();
+        assert_eq!(lines(&other), lines(&clocks));
+        // Fewer processors from now on, as if nothing had been.
+        let later = Moment { uptime_ns: 11 * SECOND, visible: &[0], is_all: true, quota: None, time: &time };
+        clocks.advance(&later);
+        other.advance(&later);
+        assert_eq!(lines(&other), lines(&clocks));
+        for cut in 0..words.len() {
+            assert!(Clocks::of(words.get(..cut).unwrap()).is_none());
+        }
+        assert!(Clocks::of(&[u64::MAX; 9]).is_none());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::io::Write;
 /// How often the kernel samples.
 pub(super) const TICK_MS: u64 = 5000;
 
-/// Nobody has asked for so long: it is not sampled any more.
-const INTEREST_MS: u64 = 15 * 60 * 1000;
+/// Nobody has asked for so long: it is not sampled any more. What is missed then is made up for by [`Load::ask`].
+const INTEREST_MS: u64 = 60 * 1000;
 
 /// 1.0 in the kernel's fixed point.
 const ONE: u64 = 1 << 11;
@@ -26,9 +26,28 @@ pub(super) struct Load {
     /// Processor time that was used by then, nanoseconds.
     used_ns: u64,
     asked_ms: Option<u64>,
+    changed: bool,
 }
 
 impl Load {
+    /// Has it changed since this was asked last?
+    pub(super) fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// All that the next one needs.
+    pub(super) fn words(&self) -> [u64; 5] {
+        let [one, five, fifteen] = self.averages;
+        [one, five, fifteen, self.sampled_ms.map_or(0, |sampled| sampled.saturating_add(1)), self.used_ns]
+    }
+
+    /// What [`Self::words`] has given.
+    pub(super) fn of(words: [u64; 5]) -> Self {
+        let [one, five, fifteen, sampled, used_ns] = words;
+        let averages = [one, five, fifteen].map(|average| average.min(MOST));
+        Self { averages, sampled_ms: sampled.checked_sub(1), used_ns, asked_ms: None, changed: false }
+    }
+
     /// Somebody looks at the load average, by when so much processor time is used.
     ///
     /// Nobody has counted tasks while nobody asked: the processor time of that while says how many have run on average.
@@ -48,6 +67,7 @@ impl Load {
         for (average, decay) in self.averages.iter_mut().zip(DECAY) {
             *average = step(*average, power(decay, ticks), active);
         }
+        self.changed = true;
     }
 
     /// When it wants to be sampled next.
@@ -144,7 +164,9 @@ mod tests {
         // A processor and a half for two hours.
         load.ask(9_000_000_000, 10_800_000_000_000, 7_200_000_000_000);
         assert_eq!(text(&load), "1.50 1.50 1.50 1/7 42\n");
-        // Idle for the next two.
+        // Idle for the next two, by another one's eyes.
+        assert!(load.changed() && !load.changed());
+        let mut load = Load::of(load.words());
         load.ask(9_007_200_000, 10_800_000_000_000, 14_400_000_000_000);
         assert!(text(&load).starts_with("0.00 0.00 0.0"), "{}", text(&load));
         // A minute's work just after the start.

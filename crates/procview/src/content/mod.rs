@@ -34,8 +34,8 @@ const COUNT_SHARE: u64 = 50;
 /// What one container sees.
 ///
 /// It opens nothing before it is asked, never fails, and can be made again at any moment by another process: the numbers of
-/// nodes and nearly all texts depend on the host alone. What starts again is the load average, and how processor time was
-/// divided among visible processors while limits changed.
+/// nodes and nearly all texts depend on the host alone. The load average, and how processor time was divided among
+/// visible processors while limits changed, are to be kept by whoever wants them to go on ([`Content::to_keep`]).
 #[derive(Debug)]
 pub struct Content {
     birth: Birth,
@@ -216,6 +216,26 @@ impl Content {
     /// Its first process runs.
     pub fn born(&mut self, init: i32) {
         self.birth.init = Some(init);
+    }
+
+    /// Is its first process known?
+    #[must_use]
+    pub const fn is_born(&self) -> bool {
+        self.birth.init.is_some()
+    }
+
+    /// What its files do not say again: the load average, and the processors' clocks; when it has changed since this was
+    /// asked last.
+    pub fn to_keep(&mut self) -> Option<Vec<u64>> {
+        let changed = [self.load.changed(), self.clocks.changed()].contains(&true);
+        changed.then(|| [&self.load.words()[..], &self.clocks.words()].concat())
+    }
+
+    /// Goes on with what somebody has kept.
+    pub fn go_on(&mut self, kept: &[u64]) {
+        let Some((load, clocks)) = kept.split_first_chunk::<5>() else { return };
+        self.load = Load::of(*load);
+        self.clocks = Clocks::of(clocks).unwrap_or_default();
     }
 
     /// What only the host counts (interrupts, context switches) is shown from now on; gives what there was before.

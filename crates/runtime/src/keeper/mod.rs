@@ -39,7 +39,7 @@ use crate::state::{self, Exited, Phase, State};
 use crate::systemd::Property;
 
 pub use unit::Unit;
-pub use view::{Place, View};
+pub use view::{Ended, Place, View};
 
 use clients::{Client, Clients};
 use streams::Streams;
@@ -420,7 +420,7 @@ impl Loop {
             watched.push((running.child.pidfd.as_fd(), Interest::Read));
         }
         // Whoever listens and does not keep up holds the program back, as a pipe does.
-        watched.extend(self.view.news().map(|news| (news, Interest::Read)));
+        watched.extend(self.view.news().into_iter().map(|news| (news, Interest::Read)));
         watched.extend(self.oom.news().map(|news| (news, Interest::Change)));
         watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
         self.streams.watch(&mut watched, self.clients.keep_up());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The container's own /proc and /sys. The keeper holds what must not close: the connection, what the workers share, listeners.
-//! A worker, which is a process forked from it, serves; when it dies the next one goes on where it was.
+//! A worker, which is a process forked from it, serves; when it dies the next one goes on where it was. One that nobody has asked
+//! for a while ends, and there is none until somebody asks.
 //!
 //! ```text
 //! keeper                                     worker
@@ -11,12 +12,14 @@
 //! takes the connection back
 //! launches; passes listeners on ───────────► answers sysinfo(2)
 //! hears of its death: forks the next
+//! hears that it had nothing to do: forks the next when there is a message
 //! ```
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use kernel::cgroup::Group;
+use kernel::event::Interest;
 use kernel::process::{self, Child, Exit, Forked};
 use kernel::{Errno, Error, Result, mount};
 use plan::{Plan, Source};
@@ -56,13 +59,26 @@ pub trait View {
     /// The connection.
     fn device(&self) -> Option<&OwnedFd>;
 
-    /// Serves, in a process of its own, until the file system is gone or the other end of `control` is; what ends it otherwise
-    /// is an error.
+    /// Serves, in a process of its own, until the file system is gone, or the other end of `control` is, or nobody has asked for
+    /// a while; what ends it otherwise is an error.
     ///
     /// # Errors
     /// Another worker is to go on.
-    fn serve(&mut self, place: Place) -> Result<()>;
+    fn serve(&mut self, place: Place) -> Result<Ended>;
 }
+
+/// Why a worker has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// There is nothing to serve any more.
+    Gone,
+    /// Nobody asked for a while.
+    Idle,
+}
+
+/// What a worker says by its exit code.
+const FAILED: i32 = 1;
+const IDLE: i32 = 2;
 
 /// What a worker is told.
 pub struct Place {
@@ -90,13 +106,15 @@ pub(super) struct Holder {
     init: Option<i32>,
     /// Short lives in a row.
     short: u32,
+    /// There is none since nobody asks.
+    idle: bool,
     /// When the next one is forked.
     again_ms: Option<u64>,
 }
 
 impl Holder {
     pub(super) fn new(view: Option<Box<dyn View>>) -> Self {
-        Self { view, worker: None, listeners: Vec::new(), init: None, short: 0, again_ms: None }
+        Self { view, worker: None, listeners: Vec::new(), init: None, short: 0, idle: false, again_ms: None }
     }
 
     /// The parts of a new view that the plan names, served from now on.
@@ -145,9 +163,21 @@ impl Holder {
         self.listeners.truncate(LISTENERS);
     }
 
-    /// What tells of the worker's death.
-    pub(super) fn news(&self) -> Option<BorrowedFd<'_>> {
-        self.worker.as_ref().map(|worker| worker.child.pidfd.as_fd())
+    /// What tells of the worker's death; without one, of somebody who asks.
+    pub(super) fn news(&self) -> Vec<BorrowedFd<'_>> {
+        let device = self.view.as_ref().and_then(|view| view.device());
+        match &self.worker {
+            Some(worker) => vec![worker.child.pidfd.as_fd()],
+            None if self.idle => device.into_iter().chain(&self.listeners).map(AsFd::as_fd).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Does somebody ask?
+    fn is_asked(&mut self) -> Result<bool> {
+        self.listeners.retain(|one| kernel::seccomp::is_heard(one));
+        let watched: Vec<_> = self.news().into_iter().map(|one| (one, Interest::Read)).collect();
+        Ok(kernel::event::wait(&watched, Some(0))?.contains(&true))
     }
 
     /// When there is something to do.
@@ -166,12 +196,19 @@ impl Holder {
                     self.worker = None;
                     return Ok(());
                 }
+                Ok(Some(Exit::Code(IDLE))) => {
+                    (self.worker, self.idle, self.short) = (None, true, 0);
+                    return Ok(());
+                }
                 // Somebody else may have reaped it.
                 Ok(Some(_)) | Err(_) => {}
             }
             self.short = if now - worker.since_ms < SHORT_MS { self.short.saturating_add(1) } else { 0 };
             self.worker = None;
             self.again_ms = Some(if self.short > MOST_SHORT { now + WAIT_MS } else { now });
+        }
+        if self.idle && self.is_asked()? {
+            (self.idle, self.again_ms) = (false, Some(now));
         }
         if self.again_ms.is_some_and(|again| again <= now) {
             self.again_ms = None;
@@ -193,7 +230,7 @@ impl Holder {
             drop(view.take_device());
         }
         self.listeners.clear();
-        (self.init, self.again_ms, self.short) = (None, None, 0);
+        (self.init, self.again_ms, self.short, self.idle) = (None, None, 0, false);
     }
 
     fn fork(&mut self, group: &Group) -> Result<()> {
@@ -213,7 +250,11 @@ impl Holder {
                     .and_then(|()| process::close_from(3, &keep));
                 let place = Place { group: group.clone(), init: self.init, control: theirs, listeners };
                 let served = ready.and_then(|()| view.serve(place));
-                process::exit_now(i32::from(served.is_err()))
+                process::exit_now(match served {
+                    Ok(Ended::Gone) => 0,
+                    Ok(Ended::Idle) => IDLE,
+                    Err(_) => FAILED,
+                })
             }
             Forked::Parent(child) => {
                 self.worker = Some(Worker { child, control: ours, since_ms: kernel::time::monotonic_ms() });

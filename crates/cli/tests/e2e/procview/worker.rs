@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{gone, inside, number, started, worker};
-use crate::support::{Store, until};
+use crate::support::until;
 
 fn kill(signal: &str, pid: i32) {
     Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
@@ -104,15 +104,41 @@ fn the_keeper_dies_and_nobody_hangs() {
 }
 
 #[test]
-fn an_idle_worker_sleeps() {
-    let Some(store) = started("an_idle_worker_sleeps", &["--memory", "64m"]) else { return };
-    let ticks = |store: &Store| {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", worker(store).unwrap())).unwrap();
-        let words: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        number(words[11]) + number(words[12])
+fn one_that_nobody_asks_ends_until_somebody_does() {
+    let test = "one_that_nobody_asks_ends_until_somebody_does";
+    let Some(store) = started(test, &["--memory", "64m", "--cpus", "2"]) else { return };
+    let idle = |text: &str| number(text.split_whitespace().nth(4).unwrap());
+    let before = inside(&store, "sleep 1; head -n 1 /proc/stat");
+    store.cella(&["set", "v", "--cpus", "1"]).ok();
+    until("it has ended", || worker(&store).is_none());
+    // What was shown does not go back, although there are fewer processors now.
+    assert!(idle(&inside(&store, "head -n 1 /proc/stat")) >= idle(&before));
+    assert!(worker(&store).is_some());
+    until("it has ended", || worker(&store).is_none());
+    assert!(inside(&store, "busybox free").contains(" 65536 "), "sysinfo finds one too");
+    store.cella(&["stop", "-t", "0", "v"]).ok();
+    store.cella(&["start", "v"]).ok();
+    assert!(inside(&store, "cat /proc/meminfo").contains(" 65536 kB"));
+    gone(store);
+}
+
+#[test]
+fn times_do_not_go_back_with_a_new_worker() {
+    let Some(store) = started("times_do_not_go_back_with_a_new_worker", &["--cpus", "2"]) else { return };
+    let stat = || {
+        let text = inside(&store, "head -n 1 /proc/stat");
+        text.split_whitespace().skip(1).map(number).collect::<Vec<u64>>()
     };
-    let before = ticks(&store);
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(ticks(&store) - before <= 1);
+    inside(&store, "timeout 0.5 sh -c 'while :; do :; done'; :");
+    let mut last = stat();
+    for cpus in ["1", "2", "1"] {
+        store.cella(&["set", "v", "--cpus", cpus]).ok();
+        std::thread::sleep(Duration::from_millis(60));
+        inside(&store, "cat /proc/stat");
+        kill("-9", worker(&store).unwrap());
+        let now = stat();
+        assert!(last.iter().zip(&now).all(|(before, after)| before <= after), "{last:?} {now:?}");
+        last = now;
+    }
     gone(store);
 }
