@@ -104,6 +104,13 @@ pub fn features(id_mapped: &Path) -> Vec<Feature> {
             "use ext4, xfs or btrfs",
         ),
         feature("cgroups", "limits and accounting", cgroups(), true, "mount cgroup2 on /sys/fs/cgroup"),
+        feature(
+            "fuse",
+            "a container's own /proc and /sys",
+            fuse(),
+            false,
+            "modprobe fuse; in a container: give it /dev/fuse",
+        ),
         feature("seccomp", "system call filter", seccomp(), true, "enable CONFIG_SECCOMP_FILTER"),
         feature("landlock", "third layer without user namespace", landlock(), false, "boot with lsm=landlock,…"),
         feature("security module", "labels", module(), false, "boot with AppArmor or SELinux"),
@@ -123,6 +130,13 @@ fn feature(name: &'static str, purpose: &'static str, found: Finding, required: 
     let present = found.is_ok();
     let detail = found.unwrap_or_else(|reason| reason);
     Feature { name, purpose, present, detail, remedy, required }
+}
+
+fn fuse() -> Finding {
+    match crate::fuse::is_there() {
+        true => Ok("/dev/fuse".to_owned()),
+        false => Err("no /dev/fuse that can be opened".to_owned()),
+    }
 }
 
 fn euid_is_root() -> Finding {

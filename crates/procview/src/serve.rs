@@ -25,10 +25,13 @@ use crate::store::{Known, Store};
 /// How long a text is taken for the newest, nanoseconds.
 const LIFETIME_NS: u64 = 10_000_000;
 
-/// The same for what is read again whenever it is over: within the 50 ms that a changed limit may take to be seen.
+/// The same for what is read again and again: within the 50 ms that a changed limit may take to be seen.
 const LONG_LIFETIME_NS: u64 = 40_000_000;
 
-/// So often in a row it is read again until it is one of those.
+/// Read again within this, nanoseconds,
+const AGAIN_NS: u64 = 2 * LONG_LIFETIME_NS;
+
+/// so often in a row, it is one of those.
 const HOT: u32 = 8;
 
 /// How long a name that can go is taken to be there.
@@ -326,7 +329,7 @@ impl Worker<'_> {
         }
         self.keep();
         let hot = match known {
-            Some(known) if now.saturating_sub(known.looked_ns) < 2 * lifetime(known.hot) => known.hot.saturating_add(1),
+            Some(known) if now.saturating_sub(known.looked_ns) < AGAIN_NS => known.hot.saturating_add(1),
             _ => 0,
         };
         if let Some(known) = known

@@ -21,8 +21,13 @@ use std::path::PathBuf;
 use kernel::cgroup::Group;
 use kernel::event::Interest;
 use kernel::process::{self, Child, Exit, Forked};
-use kernel::{Errno, Error, Result, mount};
+use kernel::types::CapabilitySet;
+use kernel::{Errno, Error, Result, capability, mount};
 use plan::{Plan, Source};
+
+/// All that a worker may do beyond what its files let anybody do: answer in the memory of who asks by a system call.
+/// CAP_DAC_OVERRIDE, to open that memory, and CAP_SYS_PTRACE.
+const ANSWER: CapabilitySet = CapabilitySet(1 << 1 | 1 << 19);
 
 /// Signal 9.
 const SIGKILL: i32 = 9;
@@ -247,7 +252,8 @@ impl Holder {
                 keep.extend(view.device());
                 let ready = process::die_with_parent()
                     .and_then(|()| process::set_name(c"cella-view"))
-                    .and_then(|()| process::close_from(3, &keep));
+                    .and_then(|()| process::close_from(3, &keep))
+                    .and_then(|()| capability::set(ANSWER, ANSWER, CapabilitySet::EMPTY));
                 let place = Place { group: group.clone(), init: self.init, control: theirs, listeners };
                 let served = ready.and_then(|()| view.serve(place));
                 process::exit_now(match served {
