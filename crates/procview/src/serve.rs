@@ -28,11 +28,21 @@ const LIFETIME_NS: u64 = 10_000_000;
 /// The same for what is read again and again: within the 50 ms that a changed limit may take to be seen.
 const LONG_LIFETIME_NS: u64 = 40_000_000;
 
+/// A text that was announced and is not read yet, or just now, is replaced at this age, nanoseconds: a reader that was told of
+/// its size would get another one's text.
+const LAST_NS: u64 = 45_000_000;
+
+/// How long a reader may take from the answer to what it has of it, nanoseconds.
+const READING_NS: u64 = 3_000_000;
+
 /// Read again within this, nanoseconds,
 const AGAIN_NS: u64 = 2 * LONG_LIFETIME_NS;
 
 /// so often in a row, it is one of those.
 const HOT: u32 = 8;
+
+/// How long one that should have gone by now holds at the least, nanoseconds.
+const SHORT_NS: u64 = 1_000_000;
 
 /// How long a name that can go is taken to be there.
 const NAME_NS: u64 = LONG_LIFETIME_NS;
@@ -41,7 +51,7 @@ const NAME_NS: u64 = LONG_LIFETIME_NS;
 const FOREVER_NS: u64 = 3_600_000_000_000;
 
 /// A worker that nobody has asked for so long, milliseconds, ends: the next one is forked when somebody does.
-const IDLE_MS: u64 = 10_000;
+const IDLE_MS: u64 = 1000;
 
 /// The most listeners: one for the container, and one for each program that was executed in it since.
 const LISTENERS: usize = 256;
@@ -302,7 +312,9 @@ impl Worker<'_> {
             Shape::File => {
                 let known = self.fresh(id)?;
                 let size = known.length as u64;
-                Ok((Attributes { size, changed_ns: known.changed_ns, ..of }, lifetime(known.hot)))
+                let age = kernel::time::boottime_ns().saturating_sub(known.looked_ns);
+                let left = lifetime(known.hot).saturating_sub(age).max(SHORT_NS);
+                Ok((Attributes { size, changed_ns: known.changed_ns, ..of }, left))
             }
         }
     }
@@ -320,7 +332,7 @@ impl Worker<'_> {
         let now = kernel::time::boottime_ns();
         let known = self.tools.store.known(id.0);
         if let Some(known) = known
-            && now.saturating_sub(known.looked_ns) < lifetime(known.hot)
+            && holds(&known, now)
         {
             return Ok(known);
         }
@@ -349,6 +361,7 @@ impl Worker<'_> {
             None if self.content.shape(id) == Some(Shape::File) => self.fresh(id)?,
             None => return Err(Errno::NOENT),
         };
+        self.tools.store.read(&known, kernel::time::boottime_ns());
         self.reply.part(self.tools.store.text(&known), offset, size);
         Ok(())
     }
@@ -375,6 +388,13 @@ pub(crate) fn list(reply: &mut Reply, content: &mut Content, of: [Id; 2], offset
             return;
         }
     }
+}
+
+/// May a text still be announced?
+const fn holds(known: &Known, now: u64) -> bool {
+    let age = now.saturating_sub(known.looked_ns);
+    let is_wanted = known.read_ns == 0 || now.saturating_sub(known.read_ns) < READING_NS;
+    age < lifetime(known.hot) || (is_wanted && age < LAST_NS)
 }
 
 const fn lifetime(hot: u32) -> u64 {

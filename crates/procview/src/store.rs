@@ -21,7 +21,7 @@ const CALL: usize = BUFFER + 24;
 const CALL_ANSWERED: usize = CALL + NOTIFICATION;
 const COUNTS: usize = CALL_ANSWERED + 8;
 const ENTRIES: usize = COUNTS + 32;
-const ENTRY: usize = 48;
+const ENTRY: usize = 56;
 /// The most texts at once; with more all are forgotten, and rendered when they are read again.
 const MOST: usize = 4096;
 const KEPT: usize = ENTRIES + MOST * ENTRY;
@@ -50,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) looked_ns: u64,
     /// How often it was looked at one time after the other.
     pub(crate) hot: u32,
+    /// Nanoseconds since the host's boot at which somebody has read it last; 0 when nobody has yet.
+    pub(crate) read_ns: u64,
 }
 
 impl Store {
@@ -158,6 +160,7 @@ impl Store {
             changed_ns: self.long(at + 24),
             looked_ns: self.long(at + 32),
             hot: u32::try_from(self.long(at + 40)).unwrap_or(0),
+            read_ns: self.long(at + 48),
         };
         // One that was being replaced when the worker died has no moment.
         (known.changed_ns != 0).then_some(known)
@@ -176,6 +179,11 @@ impl Store {
         Known { looked_ns: now_ns, hot, ..*known }
     }
 
+    /// Notes that somebody reads it.
+    pub(crate) fn read(&mut self, known: &Known, now_ns: u64) {
+        self.set(known.at + 48, now_ns);
+    }
+
     /// Keeps a new text.
     pub(crate) fn put(&mut self, node: u64, text: &[u8], changed_ns: u64, looked_ns: u64, hot: u32) -> Option<Known> {
         let fits = self.known(node).filter(|known| known.room >= text.len());
@@ -191,8 +199,9 @@ impl Store {
         self.set(at + 16, (room as u64) << 32 | text.len() as u64);
         self.set(at + 32, looked_ns);
         self.set(at + 40, hot.into());
+        self.set(at + 48, 0);
         self.set(at + 24, changed_ns);
-        Some(Known { at, place, room, length: text.len(), changed_ns, looked_ns, hot })
+        Some(Known { at, place, room, length: text.len(), changed_ns, looked_ns, hot, read_ns: 0 })
     }
 
     /// A place for an entry and for its text; `None` for one that is too long.

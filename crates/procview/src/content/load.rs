@@ -52,14 +52,23 @@ impl Load {
     ///
     /// Nobody has counted tasks while nobody asked: the processor time of that while says how many have run on average.
     pub(super) fn ask(&mut self, now_ms: u64, used_ns: u64, uptime_ns: u64) {
+        self.catch_up(now_ms, used_ns, uptime_ns);
+        self.asked_ms = Some(now_ms);
+    }
+
+    /// The same, of somebody for whom it need not be sampled from now on.
+    pub(super) fn catch_up(&mut self, now_ms: u64, used_ns: u64, uptime_ns: u64) {
         if self.next_ms(now_ms).is_none() {
             let since_ms = self.sampled_ms.map_or(uptime_ns / 1_000_000, |sampled| now_ms.saturating_sub(sampled));
             let ran_ms = used_ns.saturating_sub(self.used_ns) / 1_000_000;
             let active = u128::from(ran_ms) * u128::from(ONE) / u128::from(since_ms.max(1));
-            self.pass(since_ms / TICK_MS, u64::try_from(active).unwrap_or(u64::MAX).min(MOST));
-            (self.sampled_ms, self.used_ns) = (Some(now_ms), used_ns);
+            // What is left over of a tick is part of the next one.
+            let ticks = since_ms / TICK_MS;
+            if ticks > 0 || self.sampled_ms.is_none() {
+                self.pass(ticks, u64::try_from(active).unwrap_or(u64::MAX).min(MOST));
+                (self.sampled_ms, self.used_ns) = (Some(now_ms), used_ns);
+            }
         }
-        self.asked_ms = Some(now_ms);
     }
 
     /// So many ticks, in which so many tasks (in fixed point) ran or waited for a device.

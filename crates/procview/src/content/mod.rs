@@ -156,7 +156,8 @@ impl Content {
     /// What sysinfo(2) tells inside.
     pub fn memory_sysinfo(&mut self) -> SysInfo {
         let now = monotonic_ms();
-        self.ask_load(now);
+        let (used_ns, uptime_ns) = (self.used_ns(), self.uptime_ns());
+        self.load.catch_up(now, used_ns, uptime_ns);
         let (host, figures) = self.figures();
         let uptime_ns = self.uptime_ns();
         let bytes = |kb: u64| kb.saturating_mul(1024);
@@ -203,8 +204,13 @@ impl Content {
 
     /// Somebody looks at the load average.
     fn ask_load(&mut self, now: u64) {
-        let time = self.watched.processor_time().unwrap_or_default();
-        self.load.ask(now, time.user_ns.saturating_add(time.system_ns), self.uptime_ns());
+        let used_ns = self.used_ns();
+        self.load.ask(now, used_ns, self.uptime_ns());
+    }
+
+    /// Nanoseconds of processors.
+    fn used_ns(&mut self) -> u64 {
+        self.watched.processor_time().map_or(0, |time| time.user_ns.saturating_add(time.system_ns))
     }
 
     /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in 15 minutes.
@@ -256,8 +262,8 @@ impl Content {
         if self.load.next_ms(now).is_some_and(|next| now >= next) {
             self.count_now(now);
             let census = self.count.census;
-            let used = self.watched.processor_time().map_or(0, |time| time.user_ns.saturating_add(time.system_ns));
-            self.load.sample(now, census.running.saturating_add(census.blocked), used);
+            let used_ns = self.used_ns();
+            self.load.sample(now, census.running.saturating_add(census.blocked), used_ns);
         }
     }
 

@@ -77,8 +77,11 @@ fn seen(store: &Store, path: &str) -> String {
 
 /// The process that serves the container's view.
 fn worker(store: &Store) -> Option<i32> {
-    let keeper = store.inspect("v", "keeper");
-    let list = std::process::Command::new("pgrep").args(["-P", &keeper, "-x", "cella-view"]).output().unwrap().stdout;
+    worker_of(&store.inspect("v", "keeper"))
+}
+
+fn worker_of(keeper: &str) -> Option<i32> {
+    let list = std::process::Command::new("pgrep").args(["-P", keeper, "-x", "cella-view"]).output().unwrap().stdout;
     String::from_utf8(list).unwrap().lines().next().map(|pid| pid.parse().unwrap())
 }
 
