@@ -325,7 +325,7 @@ fn namespaces(store: &Store, record: &Record) -> Result<Vec<oci::Namespace>> {
             list.push(oci::Namespace { kind: "user".to_owned(), path: Some(format!("/proc/{pid}/ns/user")) });
         }
     }
-    if !definition.time_offsets.is_empty() || proc_view::clocks(definition)?.is_some() {
+    if !definition.time_offsets.is_empty() || proc_view::clocks(definition).is_some() {
         list.push(oci::Namespace { kind: "time".to_owned(), path: None });
     }
     Ok(list)
@@ -364,7 +364,7 @@ fn mounts(store: &Store, found: &Found, run: &Path) -> Result<Vec<oci::Mount>> {
     // Another one makes it when there is a process to be put into it.
     let later = crate::driver::by_systemd(definition)?;
     let group = if later { None } else { Some(store.group(found)?) };
-    list.extend(proc_view::mounts(definition, group.as_ref())?);
+    list.extend(proc_view::mounts(definition, group.as_ref()));
     with_own(store, definition, list)
 }
 
@@ -524,7 +524,7 @@ fn seccomp(definition: &Definition, rights: &Rights) -> Result<Option<oci::secco
                 true => plan::seccomp::profile::system_profile(arch),
                 false => plan::seccomp::profile::default_profile(&rights.bounding, arch),
             };
-            proc_view::listen(definition, &mut profile)?;
+            proc_view::listen(definition, &mut profile);
             Some(profile)
         }
     };
@@ -665,7 +665,7 @@ pub(crate) fn device_rules(definition: &Definition) -> Result<Vec<oci::DeviceRul
 
 fn time_offsets(definition: &Definition) -> Result<BTreeMap<String, oci::TimeOffset>> {
     let own = definition.time_offsets.iter().map(|(clock, nanoseconds)| (*clock, *nanoseconds));
-    let offsets = own.chain(proc_view::clocks(definition)?);
+    let offsets = own.chain(proc_view::clocks(definition));
     Ok(offsets.map(|(clock, nanoseconds)| time_offset(clock, nanoseconds)).collect())
 }
 

@@ -4,15 +4,17 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use kernel::types::{NamespaceKind, Propagation};
+use kernel::cgroup::Group;
+use kernel::mount::Parameter;
+use kernel::types::{NamespaceKind, Propagation, attr};
 use plan::{Plan, Step};
-use procview::{Birth, Content, Store, Tools};
+use procview::{Birth, Content, Snapshot, Store, Tools};
 use spec::definition::{Clock, Definition, Filter};
 use spec::oci;
 use spec::oci::seccomp::Action;
 use spec::view::ProcView;
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Result};
 use crate::store::Found;
 
 /// What is shown in /proc where the host's kernel has it: the place there, and in the view.
@@ -38,31 +40,23 @@ const PRESSURES: &[&str] = &["cpu", "memory", "io", "irq"];
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
-/// Does this container have its own view on this host?
-///
-/// # Errors
-/// When it was asked for and the host can not show it.
-pub(crate) fn is_wanted(definition: &Definition) -> Result<bool> {
+/// Does this container have its own view?
+pub(crate) fn is_wanted(definition: &Definition) -> bool {
     let limits = &definition.limits;
     let limited = [limits.memory, limits.milli_cpus].iter().flatten().any(|limit| *limit != u64::MAX);
     let has_limit = limited || limits.cpuset_cpus.is_some();
     match definition.proc_view {
-        ProcView::Off => Ok(false),
-        ProcView::Auto => Ok((definition.system.is_some() || has_limit) && kernel::fuse::is_there()),
-        ProcView::On if kernel::fuse::is_there() => Ok(true),
-        ProcView::On => {
-            let error = Error::new(Kind::Invalid, "--proc-view on: this host has no FUSE (/dev/fuse)");
-            Err(error
-                .hint("--proc-view auto goes without; modprobe fuse, or let the container that Cella runs in have it"))
-        }
+        ProcView::Off => false,
+        ProcView::Auto => definition.system.is_some() || has_limit,
+        ProcView::On => true,
     }
 }
 
 /// The mounts of the view, over those of /proc and /sys. With the path of its group, which is there before its processes are,
 /// the pressure files are the kernel's own: who watches them is told by it.
-pub(crate) fn mounts(definition: &Definition, group: Option<&kernel::cgroup::Group>) -> Result<Vec<oci::Mount>> {
-    if !is_wanted(definition)? {
-        return Ok(Vec::new());
+pub(crate) fn mounts(definition: &Definition, group: Option<&Group>) -> Vec<oci::Mount> {
+    if !is_wanted(definition) {
+        return Vec::new();
     }
     let there = |(place, _): &&(&str, &str)| Path::new(place).exists();
     let view = |place: &str, source: &str| oci::Mount {
@@ -88,7 +82,7 @@ pub(crate) fn mounts(definition: &Definition, group: Option<&kernel::cgroup::Gro
             None => view(&place, &format!("proc/pressure/{resource}")),
         });
     }
-    Ok(list)
+    list
 }
 
 /// The counters of the host's disks that have done anything: their places, and the numbers of the disks. iostat reads these.
@@ -106,20 +100,20 @@ fn disks() -> Vec<(String, String)> {
 }
 
 /// Lets the clock that counts from the boot begin with the container: what says when its processes started is right then.
-pub(crate) fn clocks(definition: &Definition) -> Result<Option<(Clock, i64)>> {
+pub(crate) fn clocks(definition: &Definition) -> Option<(Clock, i64)> {
     let own = definition.time_offsets.contains_key(&Clock::Boottime);
-    if own || !is_wanted(definition)? || !kernel::namespace::is_known(NamespaceKind::Time) {
-        return Ok(None);
+    if own || !is_wanted(definition) || !kernel::namespace::is_known(NamespaceKind::Time) {
+        return None;
     }
     let now = i64::try_from(kernel::time::boottime_ns()).unwrap_or(i64::MAX);
-    Ok(Some((Clock::Boottime, -now)))
+    Some((Clock::Boottime, -now))
 }
 
 /// Has the calls answered by the view that tell of memory and processors.
-pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp) -> Result<()> {
+pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp) {
     let own = definition.security.seccomp == Filter::Default;
-    if !own || !is_wanted(definition)? || !kernel::probe::at_least(5, 5) {
-        return Ok(());
+    if !own || !is_wanted(definition) || !kernel::probe::at_least(5, 5) {
+        return;
     }
     for rule in &mut filter.syscalls {
         rule.names.retain(|name| !procview::CALLS.contains(&name.as_str()));
@@ -127,13 +121,13 @@ pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp
     filter.syscalls.retain(|rule| !rule.names.is_empty());
     filter.syscalls.extend(procview::CALLS.map(|call| plan::seccomp::profile::rule(call, Action::Notify)));
     filter.listener_path = Some(plan::KEEPER.to_owned());
-    Ok(())
 }
 
 /// Who serves it.
 pub(crate) struct Served {
     owner: (u32, u32),
     device: Option<OwnedFd>,
+    snapshot: Option<Snapshot>,
     mount: Option<OwnedFd>,
     store: Option<Store>,
     birth: Birth,
@@ -141,13 +135,13 @@ pub(crate) struct Served {
 
 impl Served {
     /// Of a container, when it has a view.
-    pub(crate) fn of(found: &Found) -> Result<Option<Box<dyn runtime::View>>> {
-        if !is_wanted(&found.record.definition)? {
-            return Ok(None);
+    pub(crate) fn of(found: &Found) -> Option<Box<dyn runtime::View>> {
+        if !is_wanted(&found.record.definition) {
+            return None;
         }
         let owner = found.record.ids.map_or((0, 0), |ids| (ids.base, ids.base));
         let birth = Birth { boottime_ns: 0, own_clock: false, boot_id: String::new(), init: None };
-        Ok(Some(Box::new(Self { owner, device: None, mount: None, store: None, birth })))
+        Some(Box::new(Self { owner, device: None, snapshot: None, mount: None, store: None, birth }))
     }
 }
 
@@ -174,15 +168,23 @@ fn beginning(plan: &Plan) -> Option<u64> {
 }
 
 impl runtime::View for Served {
-    fn open(&mut self, plan: &Plan) -> kernel::Result<()> {
-        let device = kernel::fuse::open()?;
-        self.mount = Some(kernel::fuse::mount(&device, (0, 0))?);
-        self.device = Some(device);
+    fn open(&mut self, plan: &Plan, group: &Group) -> kernel::Result<()> {
         // Nothing of an earlier run is left in it.
         self.store = Some(Store::new()?);
         let began = beginning(plan);
         let boottime_ns = began.unwrap_or_else(kernel::time::boottime_ns);
         self.birth = Birth { boottime_ns, own_clock: began.is_some(), boot_id: boot_id(), init: None };
+        if kernel::fuse::is_there() {
+            let device = kernel::fuse::open()?;
+            self.mount = Some(kernel::fuse::mount(&device, (0, 0))?);
+            self.device = Some(device);
+            return Ok(());
+        }
+        let options = [Parameter::Text("mode", "555"), Parameter::Text("size", "8m")];
+        let files = kernel::mount::new("tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+        self.mount = Some(kernel::file::duplicate(&files)?);
+        let mut content = Content::new(group.clone(), self.birth.clone());
+        self.snapshot = Some(Snapshot::new(files, self.owner, &mut content)?);
         Ok(())
     }
 
@@ -202,11 +204,16 @@ impl runtime::View for Served {
         self.device.as_ref()
     }
 
+    fn files(&self) -> Option<&OwnedFd> {
+        self.snapshot.as_ref().map(Snapshot::root)
+    }
+
     fn serve(&mut self, place: runtime::Place) -> kernel::Result<runtime::Ended> {
-        let (Some(device), Some(store)) = (&self.device, &mut self.store) else { return Ok(runtime::Ended::Gone) };
+        let Some(store) = &mut self.store else { return Ok(runtime::Ended::Gone) };
+        let (device, snapshot) = (self.device.as_ref(), self.snapshot.as_mut());
         let content = Content::new(place.group, Birth { init: place.init, ..self.birth.clone() });
         let (control, listeners) = (place.control, place.listeners);
-        let tools = Tools { device, store, owner: self.owner, control, listeners, stop: None };
+        let tools = Tools { device, snapshot, store, owner: self.owner, control, listeners, stop: None };
         Ok(match procview::serve(tools, content)? {
             procview::Ended::Gone => runtime::Ended::Gone,
             procview::Ended::Idle => runtime::Ended::Idle,
@@ -249,7 +256,8 @@ pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
         Some(content) => {
             let (mut store, (_ours, control)) = (Store::new()?, kernel::socket::pair()?);
             let tools = Tools {
-                device: &device,
+                device: Some(&device),
+                snapshot: None,
                 store: &mut store,
                 owner: (0, 0),
                 control,
@@ -279,7 +287,7 @@ fn leave(directory: &Path) -> Result<OwnedFd> {
 fn content_of(pid: i32) -> Result<Content> {
     let group = kernel::procfs::group_of(pid).doing(|| format!("find process {pid}"))?;
     let init = kernel::procfs::init_of(pid).unwrap_or(pid);
-    let group = kernel::cgroup::Group::new(kernel::cgroup::Layout::detect()?, &group);
+    let group = Group::new(kernel::cgroup::Layout::detect()?, &group);
     Ok(Content::new(group, procview::compat::birth_of(init)))
 }
 

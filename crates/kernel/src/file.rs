@@ -126,6 +126,18 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<()> {
     crate::event::write_all(&file, bytes)
 }
 
+/// Writes another content into a file that is there; whoever reads it meanwhile finds the one or the other where both fit a
+/// page.
+///
+/// # Errors
+/// open(2)'s, write(2)'s or ftruncate(2)'s.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, Mode::empty()).call(|| format!("open({path:?}, O_WRONLY)"))?;
+    crate::event::write_all(&file, bytes)?;
+    rustix::fs::ftruncate(&file, bytes.len() as u64).call(|| format!("ftruncate({path:?})"))
+}
+
 /// Removes a file; one that is gone already is fine.
 ///
 /// # Errors

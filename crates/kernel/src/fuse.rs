@@ -39,7 +39,9 @@ pub fn open() -> Result<OwnedFd> {
 /// Does this host have it, and may this process use it?
 #[must_use]
 pub fn is_there() -> bool {
-    mount::is_known("fuse") && open().is_ok()
+    let number = rustix::fs::makedev(10, 229);
+    let is_device = |device: OwnedFd| rustix::fs::fstat(device).is_ok_and(|found| found.st_rdev == number);
+    open().is_ok_and(is_device) && mount::is_known("fuse")
 }
 
 /// The connection's file system, detached. Everybody who sees it may look into it; modes are checked by the kernel.

@@ -5,9 +5,11 @@ mod calls;
 pub mod compat;
 mod content;
 mod serve;
+mod snapshot;
 mod store;
 
 pub use calls::CALLS;
 pub use content::{Birth, Content, Entry, Id, Shape, SysInfo};
 pub use serve::{Ended, Tools, serve};
+pub use snapshot::Snapshot;
 pub use store::Store;

@@ -20,6 +20,7 @@ use kernel::{Errno, Result};
 
 use crate::calls;
 use crate::content::{Content, Id, Shape};
+use crate::snapshot::{AGE_MS, Snapshot};
 use crate::store::{Known, Store};
 
 /// How long a text is taken for the newest, nanoseconds.
@@ -61,8 +62,10 @@ const BURST: usize = 64;
 
 /// What a worker works with. All of it belongs to the holder, which it was forked from.
 pub struct Tools<'a> {
-    /// The connection.
-    pub device: &'a OwnedFd,
+    /// The connection, where there is FUSE.
+    pub device: Option<&'a OwnedFd>,
+    /// The files, where there is none.
+    pub snapshot: Option<&'a mut Snapshot>,
     /// What outlives a worker.
     pub store: &'a mut Store,
     /// Who owns the files, as the host sees it: the container's root.
@@ -94,6 +97,8 @@ struct Worker<'a> {
     message: Vec<u8>,
     /// When somebody asked last ([`kernel::time::monotonic_ms`]).
     asked_ms: u64,
+    /// When the files were made last.
+    made_ms: u64,
 }
 
 /// Serves until the file system is gone, or its holder is, or nobody asks.
@@ -110,6 +115,7 @@ pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
         text: Vec::new(),
         message: Vec::new(),
         asked_ms: kernel::time::monotonic_ms(),
+        made_ms: 0,
     };
     match worker.tools.store.counts() {
         Some(counts) => worker.content.count_from(counts),
@@ -139,16 +145,24 @@ pub(crate) const fn kind(shape: Shape) -> Kind {
     }
 }
 
+/// Adds one to watch; gives where it is.
+fn watched_at<'a>(watched: &mut Vec<(BorrowedFd<'a>, Interest)>, one: &'a OwnedFd) -> usize {
+    watched.push((one.as_fd(), Interest::Read));
+    watched.len() - 1
+}
+
 impl Worker<'_> {
     /// Waits for something and does it; tells of the end.
     fn turn(&mut self) -> Result<Option<Ended>> {
-        let mut watched: Vec<(BorrowedFd<'_>, Interest)> =
-            vec![(self.tools.device.as_fd(), Interest::Read), (self.tools.control.as_fd(), Interest::Read)];
+        let mut watched: Vec<(BorrowedFd<'_>, Interest)> = vec![(self.tools.control.as_fd(), Interest::Read)];
         watched.extend(self.listeners.iter().map(|listener| (listener.as_fd(), Interest::Read)));
-        watched.extend(self.tools.stop.iter().map(|stop| (stop.as_fd(), Interest::Read)));
+        let stop = self.tools.stop.as_ref().map(|stop| watched_at(&mut watched, stop));
+        let device = self.tools.device.map(|device| watched_at(&mut watched, device));
         let now = kernel::time::monotonic_ms();
-        let idle = self.tools.stop.is_none().then_some(self.asked_ms + IDLE_MS);
-        let next = self.content.next_tick_ms().or(idle).map(|next| next.saturating_sub(now));
+        let idle = (stop.is_none() && device.is_some()).then_some(self.asked_ms + IDLE_MS);
+        let made = self.tools.snapshot.as_ref().map(|_| self.made_ms + AGE_MS);
+        let next = self.content.next_tick_ms().or(idle).into_iter().chain(made).min();
+        let next = next.map(|next| next.saturating_sub(now));
         let ready = kernel::event::wait(&watched, next)?;
         drop(watched);
         let now = kernel::time::monotonic_ms();
@@ -162,18 +176,20 @@ impl Worker<'_> {
             self.content.tick();
             self.keep();
         }
-        if is_ready(0) && !self.messages()? {
-            return Ok(Some(Ended::Gone));
+        if let Some(snapshot) = self.tools.snapshot.as_mut().filter(|_| made.is_some_and(|made| made <= now)) {
+            snapshot.refresh(&mut self.content)?;
+            self.made_ms = now;
+            self.keep();
         }
-        if is_ready(1) && !self.hear()? {
-            return Ok(Some(Ended::Gone));
-        }
-        if self.tools.stop.is_some() && ready.last() == Some(&true) {
-            return Ok(Some(Ended::Gone));
-        }
-        let called: Vec<bool> = ready.iter().skip(2).copied().collect();
+        let called: Vec<bool> = ready.iter().skip(1).take(self.listeners.len()).copied().collect();
         self.calls(&called);
-        Ok(None)
+        if device.is_some_and(is_ready) && !self.messages()? {
+            return Ok(Some(Ended::Gone));
+        }
+        if is_ready(0) && !self.hear()? {
+            return Ok(Some(Ended::Gone));
+        }
+        Ok(stop.is_some_and(is_ready).then_some(Ended::Gone))
     }
 
     /// For the next worker.
@@ -184,8 +200,9 @@ impl Worker<'_> {
     }
 
     fn messages(&mut self) -> Result<bool> {
+        let Some(device) = self.tools.device else { return Ok(true) };
         for _ in 0..BURST {
-            match fuse::receive(self.tools.device, self.tools.store.message())? {
+            match fuse::receive(device, self.tools.store.message())? {
                 Received::Message => {}
                 Received::Nothing => return Ok(true),
                 Received::Gone => return Ok(false),
@@ -251,11 +268,11 @@ impl Worker<'_> {
     }
 
     fn answer(&mut self, message: &[u8]) -> Result<()> {
-        let Some(request) = fuse::parse(message) else { return Ok(()) };
+        let (Some(request), Some(device)) = (fuse::parse(message), self.tools.device) else { return Ok(()) };
         match self.reply_to(&request) {
-            Ok(true) => self.reply.send(self.tools.device, request.unique)?,
+            Ok(true) => self.reply.send(device, request.unique)?,
             Ok(false) => {}
-            Err(errno) => fuse::refuse(self.tools.device, request.unique, errno)?,
+            Err(errno) => fuse::refuse(device, request.unique, errno)?,
         }
         self.tools.store.answered(request.unique);
         Ok(())

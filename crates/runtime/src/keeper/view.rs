@@ -50,7 +50,7 @@ pub trait View {
     ///
     /// # Errors
     /// What the host has not.
-    fn open(&mut self, plan: &Plan) -> Result<()>;
+    fn open(&mut self, plan: &Plan, group: &Group) -> Result<()>;
 
     /// The file system, which is given away.
     fn take_mount(&mut self) -> Option<OwnedFd>;
@@ -61,8 +61,11 @@ pub trait View {
     /// It comes back.
     fn put_device(&mut self, device: OwnedFd);
 
-    /// The connection.
+    /// The connection; none where it is files that are shown.
     fn device(&self) -> Option<&OwnedFd>;
+
+    /// The file system of these files.
+    fn files(&self) -> Option<&OwnedFd>;
 
     /// Serves, in a process of its own, until the file system is gone, or the other end of `control` is, or nobody has asked for
     /// a while; what ends it otherwise is an error.
@@ -134,14 +137,14 @@ impl Holder {
             })
             .collect();
         let Some(view) = self.view.as_mut().filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
-        view.open(plan)?;
+        view.open(plan, group)?;
         let root = view.take_mount().ok_or_else(|| Error::new("view: it has no file system", Errno::NODEV))?;
         self.fork(group)?;
         let device = self.view.as_mut().and_then(|view| view.take_device());
         let number = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         drop(device);
         let parts = parts(&root, &wanted)?;
-        if let (Some(view), Some(worker)) = (&mut self.view, &self.worker) {
+        if let (Some(view), Some(worker), true) = (&mut self.view, &self.worker, number >= 0) {
             view.put_device(kernel::spawn::take_descriptor(&worker.child.pidfd, number)?);
         }
         Ok(parts)
@@ -250,6 +253,7 @@ impl Holder {
                 let mut keep: Vec<&OwnedFd> = listeners.iter().collect();
                 keep.push(&theirs);
                 keep.extend(view.device());
+                keep.extend(view.files());
                 let ready = process::die_with_parent()
                     .and_then(|()| process::set_name(c"cella-view"))
                     .and_then(|()| process::close_from(3, &keep))

@@ -115,3 +115,28 @@ fn users_who_are_not_root_serve_in_their_own_namespace() {
     }
     store.finish();
 }
+
+/// Where there is no FUSE files of a tmpfs are shown, as of the last second.
+#[test]
+fn without_fuse_there_are_snapshots() {
+    let test = "without_fuse_there_are_snapshots";
+    if !crate::support::is_root(test) {
+        return;
+    }
+    let store = Store::new(test);
+    let script = "mount --bind /dev/null /dev/fuse 2>/dev/null; set -e; cella=$1; \
+        $cella run -d --quiet --name v --memory 96m --cpus 1 host sleep 1000 > /dev/null; \
+        $cella exec v sh -c 'head -n 1 /proc/meminfo; nproc; cat /sys/devices/system/cpu/online; cut -d. -f1 /proc/uptime; grep -c tmpfs /proc/self/mountinfo > /dev/null'; \
+        $cella exec v busybox free | sed -n 2p | tr -s ' ' | cut -d' ' -f2; \
+        ! $cella exec v sh -c 'echo x > /proc/meminfo' 2> /dev/null; \
+        $cella set v --memory 48m > /dev/null; sleep 2.2; $cella exec v head -n 1 /proc/meminfo; \
+        kill -9 $(pgrep -P $($cella inspect v | jq -r .[0].keeper) -x cella-view); \
+        $cella set v --memory 64m > /dev/null; sleep 2.2; $cella exec v head -n 1 /proc/meminfo; $cella rm -f v > /dev/null";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(program()).env("CELLA_ROOT", &store.root);
+    let done: crate::support::Done = command.output().unwrap().into();
+    let wanted =
+        "MemTotal:          98304 kB\n1\n0\n0\n98304\nMemTotal:          49152 kB\nMemTotal:          65536 kB";
+    assert_eq!(done.ok(), wanted);
+    store.finish();
+}
