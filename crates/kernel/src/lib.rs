@@ -30,6 +30,7 @@ pub mod pidfd;
 pub mod privilege;
 pub mod probe;
 pub mod process;
+pub mod procevent;
 pub mod procfs;
 pub mod program;
 pub mod pty;

@@ -395,13 +395,28 @@ pub fn close_from(first: i32, keep: &[&OwnedFd]) -> Result<()> {
 /// # Errors
 /// execve(2)'s.
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Result<Infallible> {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
-    };
     let (argv, envp) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Err(Error::last(format!("execve({program:?})")))
+}
+
+/// The same with the program of an open file.
+///
+/// # Errors
+/// execveat(2)'s.
+pub fn execute_file(file: impl AsFd, arguments: &[CString], environment: &[CString]) -> Result<Infallible> {
+    let (argv, envp, file) = (pointers(arguments), pointers(environment), file.as_fd().as_raw_fd());
+    let (empty, argv, envp) = (c"".as_ptr() as libc::c_long, argv.as_ptr() as libc::c_long, envp.as_ptr() as libc::c_long);
+    let call = || format!("execveat({file}, AT_EMPTY_PATH)");
+    // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
+    unsafe { raw(libc::SYS_execveat, [file.into(), empty, argv, envp, libc::AT_EMPTY_PATH.into(), 0], call)? };
+    Err(Error::new(call(), Errno::NOEXEC))
+}
+
+/// Pointers to these texts, and a null pointer.
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Ends this process at once: no destructors, no buffers.
@@ -430,6 +445,31 @@ pub fn place(fd: impl AsFd, to: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes this directory the root, and stands in it.
+///
+/// # Errors
+/// fchdir(2)'s or chroot(2)'s.
+pub fn change_root(directory: impl AsFd) -> Result<()> {
+    change_directory(directory)?;
+    rustix::process::chroot(".").call(|| "chroot(\".\")")
+}
+
+/// The host name of the calling thread's UTS namespace.
+///
+/// # Errors
+/// sethostname(2)'s.
+pub fn set_hostname(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))
+}
+
+/// Its NIS domain name.
+///
+/// # Errors
+/// setdomainname(2)'s.
+pub fn set_domainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
 }
 
 /// Stands in this directory.

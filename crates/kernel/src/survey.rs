@@ -184,7 +184,7 @@ impl Survey {
     /// `ENOENT` when it is gone; `EACCES` when we may not see it.
     pub fn mounts(&self, pid: i32) -> Result<String> {
         let path = format!("/proc/{pid}/mountinfo");
-        crate::file::read_small(Path::new(&path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        crate::file::read_lines(Path::new(&path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn open_directory(&mut self, pid: i32, name: &str) -> Result<OwnedFd> {

@@ -49,11 +49,12 @@ pub fn unpin(path: &Path) -> Result<()> {
     rustix::fs::unlink(path).call(|| format!("unlink({path:?})"))
 }
 
-/// A directory for pins: mounted on itself, with mounts that go nowhere else. A mount namespace can be pinned on no other.
+/// A directory for pins: mounted on itself, so that its mounts can propagate as told. A mount namespace can be pinned only where
+/// they are private.
 ///
 /// # Errors
 /// Those of mounting.
-pub fn prepare(directory: &Path) -> Result<()> {
+pub fn prepare(directory: &Path, propagation: Propagation) -> Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let call = || format!("open({directory:?}, O_PATH)");
     let place = rustix::fs::open(directory, flags, Mode::empty()).call(call)?;
@@ -61,11 +62,11 @@ pub fn prepare(directory: &Path) -> Result<()> {
         return Ok(());
     }
     let tree = crate::mount::clone_at(&place, Path::new(""), false)?;
-    crate::mount::set_propagation(&tree, Propagation::Private, crate::mount::Depth::One)?;
     crate::mount::attach(&tree, &place)?;
-    // A bind mount of a shared mount's directory joins what its parent is in.
+    // The copy is a peer of what it was copied from; what is mounted in it from now on is to be nobody's else.
     let place = rustix::fs::open(directory, flags, Mode::empty()).call(call)?;
-    crate::mount::set_propagation(&place, Propagation::Private, crate::mount::Depth::One)
+    crate::mount::set_propagation(&place, Propagation::Private, crate::mount::Depth::One)?;
+    crate::mount::set_propagation(&place, propagation, crate::mount::Depth::One)
 }
 
 /// Undoes [`prepare`] and removes the directory, when nothing is pinned in it any more.
