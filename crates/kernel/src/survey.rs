@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
 use crate::error::{Call, Errno, Error, Result};
-use crate::namespace::parse_link;
+use crate::namespace::{Namespace, NamespaceId, parse_link};
 use crate::types::NamespaceKind;
 
 /// Names of one reading of a directory.
@@ -164,18 +164,47 @@ impl Survey {
     /// `ENOENT` or `ESRCH` when it is gone; `EACCES` when we may not see them.
     pub fn descriptors(&mut self, pid: i32, found: &mut dyn FnMut(i32, NamespaceKind, u64)) -> Result<()> {
         let directory = self.open_directory(pid, "fd")?;
-        let mut entries = RawDir::new(&directory, &mut self.names);
+        let mut names = std::mem::take(&mut self.names);
+        let done = self.descriptors_in(pid, &directory, &mut names, found);
+        self.names = names;
+        done
+    }
+
+    fn descriptors_in(
+        &self,
+        pid: i32,
+        directory: &OwnedFd,
+        names: &mut [MaybeUninit<u8>],
+        found: &mut dyn FnMut(i32, NamespaceKind, u64),
+    ) -> Result<()> {
+        let mut entries = RawDir::new(directory, names);
         while let Some(entry) = entries.next() {
             let entry = entry.call(|| format!("getdents64(\"/proc/{pid}/fd\")"))?;
             let Some(number) = number(entry.file_name()) else { continue };
             let mut buffer = [MaybeUninit::uninit(); 64];
             // One that is closed by now is none.
-            let Ok((text, _)) = rustix::fs::readlinkat_raw(&directory, entry.file_name(), &mut buffer) else { continue };
+            let Ok((text, _)) = rustix::fs::readlinkat_raw(directory, entry.file_name(), &mut buffer) else { continue };
             if let Some((kind, inode)) = parse_link(text) {
                 found(number, kind, inode);
+            } else if text == b"/"
+                && let Some(id) = self.detached(pid, number)
+            {
+                found(number, id.kind, id.ino);
             }
         }
         Ok(())
+    }
+
+    /// The namespace of a descriptor that was opened by the path of a bind mount that is no more: its link says `/`, as that of
+    /// the root of anything does. The kernel's note on it has the inode, and asks no file system for it.
+    fn detached(&self, pid: i32, number: i32) -> Option<NamespaceId> {
+        /// Where inodes of namespaces begin (`PROC_DYNAMIC_FIRST`).
+        const FIRST: u64 = 0xf000_0000;
+        let note = crate::file::read_small(format!("/proc/{pid}/fdinfo/{number}").as_ref()).ok()?;
+        let note = String::from_utf8_lossy(&note).into_owned();
+        let inode: u64 = note.lines().find_map(|line| line.strip_prefix("ino:"))?.trim().parse().ok()?;
+        (FIRST..=u32::MAX.into()).contains(&inode).then_some(())?;
+        Some(Namespace::open(format!("/proc/{pid}/fd/{number}").as_ref()).ok()?.id())
     }
 
     /// The mount table that it has, as text.
@@ -290,7 +319,8 @@ mod tests {
 
         #[test]
         fn whatever_is_read_of_a_process(line in proptest::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(brief(&line).is_none_or(|brief| brief.threads < u64::MAX || brief.start > 0));
+            // No number of it is trusted before it is read as one.
+            prop_assert!(brief(&line).is_none() || line.contains(&b')'));
         }
     }
 }

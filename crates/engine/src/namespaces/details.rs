@@ -106,7 +106,8 @@ pub(super) fn details(handle: &Handle, ours: &[(String, String)]) -> Result<Proc
     handle.checked(Ok(details)).map_err(unseen)
 }
 
-fn unseen(error: kernel::Error) -> Error {
+/// Says why the kernel shows us nothing of a process.
+pub(super) fn unseen(error: kernel::Error) -> Error {
     match error.errno {
         Errno::ACCESS | Errno::PERM => {
             let is_root = kernel::process::euid() == 0;

@@ -34,7 +34,7 @@ pub(super) fn enter(target: Target, entering: &Entering, program: &Program) -> R
     let asked = entering.kinds.as_deref().map(kinds_of).transpose()?;
     let kinds = match &target {
         Target::Process(handle) => {
-            let different = handle.different().doing(|| format!("enter {name}"))?;
+            let different = handle.different().map_err(super::details::unseen).doing(|| format!("enter {name}"))?;
             asked.map_or(different, |asked| asked.iter().filter(|kind| different.has(*kind)).collect())
         }
         Target::File(namespace) => of_file(namespace, asked, entering)?,

@@ -169,7 +169,7 @@ fn hold(child: &process::Child, kind: NamespaceKind) -> Result<Namespace> {
 
 fn refused(path: &Path, kind: NamespaceKind, error: kernel::Error) -> Error {
     let hint = match error.errno {
-        Errno::INVAL if kind == NamespaceKind::Mount => Some("a mount namespace can be kept only on a private mount, and not within itself: write a name in place of a path"),
+        Errno::INVAL | Errno::LOOP if kind == NamespaceKind::Mount => Some("a mount namespace can be kept only on a private mount, and not within itself: write a name in place of a path"),
         Errno::PERM | Errno::ACCESS if process::euid() != 0 => Some("run it as root (sudo)"),
         Errno::NOENT => Some("make the directory first"),
         _ => None,

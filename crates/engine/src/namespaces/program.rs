@@ -15,6 +15,7 @@ use crate::error::{Doing, Error, Kind, Result};
 const SIGINT: i32 = 2;
 const SIGHUP: i32 = 1;
 const SIGQUIT: i32 = 3;
+const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
 
 /// Becomes this user and group, in no other group. Where the user namespace forbids to change groups, an ordinary user keeps
@@ -91,6 +92,7 @@ impl Program {
 
     /// Runs it in this process's place; returns only to say why not.
     pub(super) fn execute(&self) -> Result<i32> {
+        signal::unignore(SIGPIPE);
         let name = self.name();
         let places: Vec<String> = match name.contains('/') {
             true => vec![name.clone()],
@@ -118,10 +120,12 @@ impl Program {
 ///
 /// Signals that would end this process go to the child. Those of a terminal it has from there itself.
 pub(super) fn go_on_in_child() -> Result<Option<i32>> {
-    let signals = signal::descriptor(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing(|| "run a child")?;
-    match process::clone(0, None).doing(|| "run a child")? {
+    let doing = || "run a child";
+    let blocked = signal::unblock_all().doing(doing)?;
+    let signals = signal::descriptor(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing(doing)?;
+    match process::clone(0, None).doing(doing)? {
         Forked::Child => {
-            signal::unblock_all().doing(|| "run a child")?;
+            signal::restore(&blocked).doing(doing)?;
             Ok(None)
         }
         Forked::Parent(child) => wait(&child, &signals).map(|exit| Some(exit.shell())).doing(|| "wait for a child"),
