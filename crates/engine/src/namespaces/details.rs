@@ -34,6 +34,9 @@ pub struct ProcessDetails {
     pub ids: MappedIds,
     /// Mounts that it has and we have not.
     pub mounts: Vec<MountView>,
+    /// All that it has.
+    #[serde(skip)]
+    pub(super) all_mounts: Vec<MountView>,
     /// Mounts that it has from where we have ours.
     pub mounts_shared: usize,
     /// Its control groups, as we see them.
@@ -83,9 +86,10 @@ pub(super) fn details(handle: &Handle, ours: &[(String, String)]) -> Result<Proc
     }
     let (users, groups) = handle.checked(idmap::of(pid))?;
     let is_shared = |kind: &str| namespaces.iter().any(|one| one.kind == kind && one.shared);
+    let all_mounts = mounts::parse(&read("mountinfo")?);
     let (mounts, mounts_shared) = match is_shared("mnt") {
         true => (Vec::new(), 0),
-        false => different_mounts(&read("mountinfo")?, &read_own_mounts()),
+        false => different_mounts(&all_mounts, &mounts::parse(&read_own_mounts())),
     };
     let groups_of = |text: String| text.lines().map(str::to_owned).collect();
     let details = ProcessDetails {
@@ -96,6 +100,7 @@ pub(super) fn details(handle: &Handle, ours: &[(String, String)]) -> Result<Proc
         container: container_of(pid, ours),
         ids: MappedIds { users: lines(&users), groups: lines(&groups) },
         mounts,
+        all_mounts,
         mounts_shared,
         groups: read("cgroup").map(groups_of).unwrap_or_default(),
         clock: read("timens_offsets").ok().and_then(|text| Clock::parse(&text)),
@@ -125,16 +130,15 @@ fn read_own_mounts() -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Those that only `theirs` has; and how many are the same part of the same file system at the same place.
-fn different_mounts(theirs: &str, ours: &str) -> (Vec<MountView>, usize) {
-    let ours = mounts::parse(ours);
-    let theirs = mounts::parse(theirs);
-    let all = theirs.len();
+/// Those that only `theirs` has, by their places; and how many are the same part of the same file system at the same place.
+fn different_mounts(theirs: &[MountView], ours: &[MountView]) -> (Vec<MountView>, usize) {
     let is_ours = |mount: &MountView| {
         ours.iter().any(|own| (&own.device, &own.root, &own.target) == (&mount.device, &mount.root, &mount.target))
     };
-    let different: Vec<MountView> = theirs.into_iter().filter(|mount| !is_ours(mount)).collect();
-    let shared = all - different.len();
+    let mut different: Vec<MountView> = theirs.iter().filter(|mount| !is_ours(mount)).cloned().collect();
+    let shared = theirs.len() - different.len();
+    // What lies on another has the same place and comes after it.
+    different.sort_by(|one, other| one.target.cmp(&other.target));
     (different, shared)
 }
 
@@ -146,7 +150,7 @@ mod tests {
     fn mounts_are_the_same_by_place_part_and_device() {
         let ours = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /proc rw - proc proc rw\n";
         let theirs = "9 8 8:1 / / rw - ext4 x rw\n10 9 0:9 / /proc rw - proc proc rw\n";
-        let (different, shared) = different_mounts(theirs, ours);
+        let (different, shared) = different_mounts(&mounts::parse(theirs), &mounts::parse(ours));
         assert_eq!((different.len(), different[0].target.as_str(), shared), (1, "/proc", 1));
     }
 

@@ -72,7 +72,7 @@ fn how(kind: &str, one: &ProcessDetails, other: &ProcessDetails) -> Vec<String> 
             tell("boottime", &text(&one.clock, |clock| clock.boottime_ns), &text(&other.clock, |clock| clock.boottime_ns));
         }
         "mnt" => {
-            let set = |of: &ProcessDetails| of.mounts.iter().map(|mount| format!("{} ({})", mount.target, mount.kind)).collect();
+            let set = |of: &ProcessDetails| of.all_mounts.iter().map(|mount| format!("{} ({})", mount.target, mount.kind)).collect();
             tell_sets("mounts", &set(one), &set(other), &mut tell);
         }
         "net" => {

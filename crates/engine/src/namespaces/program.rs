@@ -123,7 +123,12 @@ pub(super) fn go_on_in_child() -> Result<Option<i32>> {
     let doing = || "run a child";
     let blocked = signal::unblock_all().doing(doing)?;
     let signals = signal::descriptor(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing(doing)?;
-    match process::clone(0, None).doing(doing)? {
+    let cloned = process::clone(0, None).map_err(|error| match error.errno {
+        // What the kernel says of a namespace whose process 1 has ended.
+        Errno::NOMEM => Error::from(error).hint("a pid namespace whose first process has ended takes no further one"),
+        _ => error.into(),
+    });
+    match cloned.doing(doing)? {
         Forked::Child => {
             signal::restore(&blocked).doing(doing)?;
             Ok(None)

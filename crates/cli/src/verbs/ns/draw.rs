@@ -9,7 +9,7 @@ use engine::namespaces::TreeNode;
 use super::tree::{heading, maps, members};
 
 /// Sizes, in pixels.
-const WIDTH: usize = 300;
+const WIDTH: usize = 350;
 const GAP: usize = 70;
 const LINE: usize = 17;
 const BETWEEN: usize = 16;
@@ -17,7 +17,7 @@ const MARGIN: usize = 28;
 const TITLE: usize = 56;
 
 /// Characters of a command that fit into a box.
-const COMMAND: usize = 30;
+const COMMAND: usize = 36;
 
 /// Lines of processes in a box.
 const MEMBERS: usize = 4;

@@ -93,7 +93,8 @@ fn mounts(details: &ProcessDetails, most: usize) {
 
 fn inside(inside: &Inside) {
     if let Some(uts) = &inside.uts {
-        output::line(&output::plain(&format!("\nhostname {}, domainname {}", uts.hostname, uts.domainname)));
+        let text = format!("hostname {}, domainname {}", uts.hostname, uts.domainname);
+        output::line(&format!("\n{}", output::plain(&text)));
     }
     if let Some(network) = &inside.network {
         output::line("\nnetwork");

@@ -70,19 +70,28 @@ fn root_is_not_run_from_a_file_that_the_inside_could_write_to() {
         return;
     }
     let store = Store::new("enterseal");
-    let sandbox = Sandbox::new(&["--mount"]);
     // CVE-2019-5736: the program inside is a script whose interpreter is whoever runs it.
     let script = store.root.join("trap");
     std::fs::write(&script, "#!/proc/self/exe\n").unwrap();
-    std::process::Command::new("chmod").arg("+x").arg(&script).status().unwrap();
-    let link = "readlink /proc/$PPID/exe";
-    let uts = Sandbox::new(&["--uts", "--pid"]);
-    let done = store.cella(&["ns", "enter", &sandbox.text(), "--", script.to_str().unwrap()]);
-    assert!(done.code != 0, "{done:?}");
-    // Seen from a child of it, the program that waits is the sealed copy, when a mount namespace is entered.
-    let of = |target: &Sandbox| store.cella(&["ns", "enter", &target.text(), "--", "sh", "-c", link]).ok();
-    assert!(!of(&uts).contains("memfd"), "no file of theirs is run there");
-    drop((sandbox, uts));
+    said("chmod", &["+x", script.to_str().unwrap()]);
+    let sandbox = Sandbox::of_pids(&["--mount"]);
+    let inner = said("cat", &[&format!("/proc/{0}/task/{0}/children", sandbox.pid())]);
+    let exe = |kinds: &str| {
+        let flags = ["ns", "enter", "--types", kinds, inner.trim(), "--", "sh", "-c", "echo up; sleep 1000"];
+        let mut running = store.piped(&flags);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout.take().unwrap()), &mut line).unwrap();
+        let exe = std::fs::read_link(format!("/proc/{}/exe", running.id())).unwrap();
+        said("kill", &[&running.id().to_string()]);
+        running.wait().unwrap();
+        exe.display().to_string()
+    };
+    // The one that waits outside is what the one inside was.
+    assert!(exe("mnt,pid").starts_with("/memfd:cella-ns"), "{}", exe("mnt,pid"));
+    assert!(!exe("pid").contains("memfd"), "no file of theirs is run");
+    let trapped = store.cella(&["ns", "enter", inner.trim(), "--", script.to_str().unwrap()]);
+    assert_ne!(trapped.code, 0, "{trapped:?}");
+    drop(sandbox);
     std::fs::remove_file(script).unwrap();
     store.finish();
 }
