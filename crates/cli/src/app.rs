@@ -85,8 +85,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<i32, Failure> {
 
 /// As docker has it: what runs a program has codes of its own; a malformed request is 125; the rest is 1.
 fn code_of(verb: &Verb, matches: &ArgMatches, error: &Error) -> i32 {
-    let runs = ["run", "create", "exec"].contains(&verb.name)
-        || verb.name == "ns" && verbs::ns::runs_program(matches);
+    let runs = ["run", "create", "exec"].contains(&verb.name) || verb.name == "ns" && verbs::ns::runs_program(matches);
     match error.kind {
         Kind::NotExecutable | Kind::NoProgram | Kind::Invalid => error.exit_code(),
         Kind::Own | Kind::NotFound | Kind::Conflict if runs => error.exit_code(),

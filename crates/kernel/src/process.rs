@@ -407,7 +407,8 @@ pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -
 /// execveat(2)'s.
 pub fn execute_file(file: impl AsFd, arguments: &[CString], environment: &[CString]) -> Result<Infallible> {
     let (argv, envp, file) = (pointers(arguments), pointers(environment), file.as_fd().as_raw_fd());
-    let (empty, argv, envp) = (c"".as_ptr() as libc::c_long, argv.as_ptr() as libc::c_long, envp.as_ptr() as libc::c_long);
+    let (empty, argv, envp) =
+        (c"".as_ptr() as libc::c_long, argv.as_ptr() as libc::c_long, envp.as_ptr() as libc::c_long);
     let call = || format!("execveat({file}, AT_EMPTY_PATH)");
     // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
     unsafe { raw(libc::SYS_execveat, [file.into(), empty, argv, envp, libc::AT_EMPTY_PATH.into(), 0], call)? };

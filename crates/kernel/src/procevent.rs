@@ -108,7 +108,8 @@ fn event(bytes: &[u8]) -> Option<ProcessEvent> {
     let word = |at: usize| event.get(at..).and_then(<[u8]>::first_chunk).map(|bytes| i32::from_ne_bytes(*bytes));
     let what = word(0)?.cast_unsigned();
     // A thread has another number than its process.
-    let process = |at: usize| Some((word(DATA + at)?, word(DATA + at + 4)?)).filter(|(thread, process)| thread == process);
+    let process =
+        |at: usize| Some((word(DATA + at)?, word(DATA + at + 4)?)).filter(|(thread, process)| thread == process);
     match what {
         FORK => process(8).map(|(_, pid)| ProcessEvent::Born(pid)),
         EXEC => process(0).map(|(_, pid)| ProcessEvent::Executed(pid)),

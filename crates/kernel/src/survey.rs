@@ -118,7 +118,17 @@ impl Survey {
         let mut buffer = [MaybeUninit::uninit(); 64];
         match rustix::fs::readlinkat_raw(&self.directory, &*self.path, &mut buffer) {
             Ok((text, _)) => Ok(parse_link(text).map_or(0, |(_, inode)| inode)),
-            Err(Errno::NOENT) if rustix::fs::accessat(&self.directory, pid.to_string(), rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok() => Ok(0),
+            Err(Errno::NOENT)
+                if rustix::fs::accessat(
+                    &self.directory,
+                    pid.to_string(),
+                    rustix::fs::Access::EXISTS,
+                    AtFlags::empty(),
+                )
+                .is_ok() =>
+            {
+                Ok(0)
+            }
             Err(errno) => Err(Error::new(format!("readlink(\"/proc/{}\")", self.path), errno)),
         }
     }

@@ -69,9 +69,9 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
         [] => Err("bench: what? start, run, exec, density, network, boot, procview or namespaces".to_owned()),
-        [what, ..] => {
-            Err(format!("bench: {what:?} is not measured; start, run, exec, density, network, boot, procview and namespaces are"))
-        }
+        [what, ..] => Err(format!(
+            "bench: {what:?} is not measured; start, run, exec, density, network, boot, procview and namespaces are"
+        )),
     }
 }
 

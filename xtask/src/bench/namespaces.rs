@@ -115,10 +115,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let contestants: [(&str, Vec<String>); 3] = [
         ("lsns", vec![lsns()?.display().to_string()]),
         ("cella ns ls", vec![cella.display().to_string(), "ns".to_owned(), "ls".to_owned()]),
-        ("cella ns ls --json", ["ns", "ls", "--json"].iter().fold(vec![cella.display().to_string()], |mut all, word| {
-            all.push((*word).to_owned());
-            all
-        })),
+        (
+            "cella ns ls --json",
+            ["ns", "ls", "--json"].iter().fold(vec![cella.display().to_string()], |mut all, word| {
+                all.push((*word).to_owned());
+                all
+            }),
+        ),
     ];
     let mut figures: Vec<Figures> = contestants.iter().map(|_| Figures::default()).collect();
     for round in 0..=options.rounds {
@@ -167,13 +170,18 @@ struct Compared {
 }
 
 fn compare(cella: &std::path::Path) -> Result<Compared> {
-    let read = |program: &std::path::Path, words: &[&str], list: &str, kind: &str, inode: &str| -> Result<BTreeSet<String>> {
-        let output = Command::new(program).args(words).output().map_err(|error| format!("{}: {error}", program.display()))?;
-        let json: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: {error}", program.display()))?;
-        let rows = json.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
-        let name = |row: &Value| Some(format!("{}:[{}]", row.get(kind)?.as_str()?, row.get(inode)?));
-        Ok(rows.iter().filter_map(name).collect())
-    };
+    let read =
+        |program: &std::path::Path, words: &[&str], list: &str, kind: &str, inode: &str| -> Result<BTreeSet<String>> {
+            let output = Command::new(program)
+                .args(words)
+                .output()
+                .map_err(|error| format!("{}: {error}", program.display()))?;
+            let json: Value =
+                serde_json::from_slice(&output.stdout).map_err(|error| format!("{}: {error}", program.display()))?;
+            let rows = json.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+            let name = |row: &Value| Some(format!("{}:[{}]", row.get(kind)?.as_str()?, row.get(inode)?));
+            Ok(rows.iter().filter_map(name).collect())
+        };
     let theirs = read("lsns".as_ref(), &["--json", "-o", "NS,TYPE"], "namespaces", "type", "ns")?;
     let ours = read(cella, &["ns", "ls", "--json"], "namespaces", "kind", "inode")?;
     Ok(Compared { lsns: theirs.len(), cella: ours.len(), missing: theirs.difference(&ours).cloned().collect() })
@@ -196,8 +204,16 @@ fn print(options: &Options, names: &[&str], figures: &[Figures], compared: &Comp
         return Ok(());
     }
     println!("bench namespaces, {} rounds in turn; {}", options.rounds, super::report::machine());
-    println!("{processes} processes; lsns finds {} namespaces, cella {}, of lsns's it misses {}\n", compared.lsns, compared.cella, compared.missing.len());
-    println!("| {:<18} | {:>9} | {:>9} | {:>9} | {:>6} | {:>8} | {:>6} |", "", "min ms", "median ms", "max ms", "÷ lsns", "peak KiB", "÷ lsns");
+    println!(
+        "{processes} processes; lsns finds {} namespaces, cella {}, of lsns's it misses {}\n",
+        compared.lsns,
+        compared.cella,
+        compared.missing.len()
+    );
+    println!(
+        "| {:<18} | {:>9} | {:>9} | {:>9} | {:>6} | {:>8} | {:>6} |",
+        "", "min ms", "median ms", "max ms", "÷ lsns", "peak KiB", "÷ lsns"
+    );
     println!("|:-------------------|----------:|----------:|----------:|-------:|---------:|-------:|");
     for (name, one) in names.iter().zip(figures) {
         let ((time, memory), (least, most)) = (one.median(), one.span());

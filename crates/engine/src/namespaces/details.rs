@@ -116,7 +116,11 @@ pub(super) fn unseen(error: kernel::Error) -> Error {
     match error.errno {
         Errno::ACCESS | Errno::PERM => {
             let is_root = kernel::process::euid() == 0;
-            let hint = if is_root { "it is more privileged than we are" } else { "it is another user's, or more privileged: run it as root (sudo)" };
+            let hint = if is_root {
+                "it is more privileged than we are"
+            } else {
+                "it is another user's, or more privileged: run it as root (sudo)"
+            };
             let mut told = Error::from(error);
             told.hint = Some(hint.to_owned());
             told

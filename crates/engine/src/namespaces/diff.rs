@@ -67,12 +67,24 @@ fn how(kind: &str, one: &ProcessDetails, other: &ProcessDetails) -> Vec<String> 
         "pid" => tell("level", &one.pids.len().to_string(), &other.pids.len().to_string()),
         "cgroup" => tell("group", &group(one), &group(other)),
         "time" => {
-            let text = |clock: &Option<Clock>, of: fn(&Clock) -> i128| clock.as_ref().map_or_else(|| "?".to_owned(), |clock| seconds(of(clock)));
-            tell("monotonic", &text(&one.clock, |clock| clock.monotonic_ns), &text(&other.clock, |clock| clock.monotonic_ns));
-            tell("boottime", &text(&one.clock, |clock| clock.boottime_ns), &text(&other.clock, |clock| clock.boottime_ns));
+            let text = |clock: &Option<Clock>, of: fn(&Clock) -> i128| {
+                clock.as_ref().map_or_else(|| "?".to_owned(), |clock| seconds(of(clock)))
+            };
+            tell(
+                "monotonic",
+                &text(&one.clock, |clock| clock.monotonic_ns),
+                &text(&other.clock, |clock| clock.monotonic_ns),
+            );
+            tell(
+                "boottime",
+                &text(&one.clock, |clock| clock.boottime_ns),
+                &text(&other.clock, |clock| clock.boottime_ns),
+            );
         }
         "mnt" => {
-            let set = |of: &ProcessDetails| of.all_mounts.iter().map(|mount| format!("{} ({})", mount.target, mount.kind)).collect();
+            let set = |of: &ProcessDetails| {
+                of.all_mounts.iter().map(|mount| format!("{} ({})", mount.target, mount.kind)).collect()
+            };
             tell_sets("mounts", &set(one), &set(other), &mut tell);
         }
         "net" => {

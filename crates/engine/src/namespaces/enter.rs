@@ -101,12 +101,15 @@ fn refused(name: &str, kinds: NamespaceSet, error: kernel::Error) -> Error {
     let is_root = process::euid() == 0;
     let without_user = !kinds.has(NamespaceKind::User);
     let hint = match error.errno {
-        Errno::PERM if !is_root && without_user => Some("enter its user namespace too (--types user,…), or run it as root (sudo)"),
+        Errno::PERM if !is_root && without_user => {
+            Some("enter its user namespace too (--types user,…), or run it as root (sudo)")
+        }
         Errno::PERM if !is_root => Some("run it as root (sudo)"),
         Errno::PERM => Some("whoever made its user namespace has the right, and who has CAP_SYS_ADMIN above it"),
         _ => None,
     };
-    let message = if ended { format!("cannot enter {name}: it has ended") } else { format!("cannot enter {name}: {error}") };
+    let message =
+        if ended { format!("cannot enter {name}: it has ended") } else { format!("cannot enter {name}: {error}") };
     let error = Error::new(if ended { Kind::NotFound } else { Kind::Own }, message);
     hint.into_iter().fold(error, Error::hint)
 }

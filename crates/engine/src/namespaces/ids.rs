@@ -196,7 +196,9 @@ mod tests {
         assert_eq!(question, Question { what: What::Uid, number: 33, from_outside: false, target: "web".into() });
         let question: Question = "1234@pid:7".parse().unwrap();
         assert_eq!(question, Question { what: What::Pid, number: 7, from_outside: true, target: "1234".into() });
-        for bad in ["uid:33", "33@web", "uid:@web", "uid:-1@web", "xid:1@web", "uid:1@", "@uid:1", "uid:4294967296@web", ""] {
+        for bad in
+            ["uid:33", "33@web", "uid:@web", "uid:-1@web", "xid:1@web", "uid:1@", "@uid:1", "uid:4294967296@web", ""]
+        {
             let error = bad.parse::<Question>().unwrap_err();
             assert!(error.kind == Kind::Invalid && error.hint.is_some(), "{bad}");
         }

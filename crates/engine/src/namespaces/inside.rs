@@ -123,9 +123,15 @@ pub(super) fn look(handle: &Handle) -> Result<Inside> {
         if process::euid() == 0 {
             process::set_undumpable().ok();
         }
-        let seen = match kinds.is_empty() || kinds.has(NamespaceKind::User) && handle.enter(kinds).is_ok() || handle.enter(kinds).is_ok() {
+        let seen = match kinds.is_empty()
+            || kinds.has(NamespaceKind::User) && handle.enter(kinds).is_ok()
+            || handle.enter(kinds).is_ok()
+        {
             true => seen(),
-            false => Inside { unseen: vec![format!("{}: to look there needs the right to enter it", wanted)], ..Inside::default() },
+            false => Inside {
+                unseen: vec![format!("{}: to look there needs the right to enter it", wanted)],
+                ..Inside::default()
+            },
         };
         let text = serde_json::to_vec(&seen).unwrap_or_default();
         i32::from(event::write_all(&write, &text).is_err())
@@ -133,7 +139,8 @@ pub(super) fn look(handle: &Handle) -> Result<Inside> {
     drop(write);
     let text = read_all(&read);
     process::wait(&visitor.pidfd)?;
-    serde_json::from_slice(&text?).map_err(|error| Error::new(Kind::Own, format!("the look inside told nothing: {error}")))
+    serde_json::from_slice(&text?)
+        .map_err(|error| Error::new(Kind::Own, format!("the look inside told nothing: {error}")))
 }
 
 fn read_all(pipe: &std::os::fd::OwnedFd) -> kernel::Result<Vec<u8>> {

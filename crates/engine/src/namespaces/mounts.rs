@@ -48,7 +48,9 @@ fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let octal = after.first_chunk::<3>().filter(|digits| *first == b'\\' && digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
+        let octal = after
+            .first_chunk::<3>()
+            .filter(|digits| *first == b'\\' && digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
         let value = octal.map(|digits| digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0')));
         match value.and_then(|value| u8::try_from(value).ok()) {
             Some(byte) => {
@@ -73,7 +75,8 @@ pub(crate) fn is_local(table: &[MountView], path: &str) -> bool {
 
 /// How the kernel hides the processes of others in this `/proc`: the word after `hidepid=`.
 pub(crate) fn hidden_processes(text: &str) -> Option<String> {
-    let line = text.lines().rfind(|text| line(text).is_some_and(|mount| mount.target == "/proc" && mount.kind == "proc"))?;
+    let line =
+        text.lines().rfind(|text| line(text).is_some_and(|mount| mount.target == "/proc" && mount.kind == "proc"))?;
     let options = line.rsplit(' ').next()?;
     let word = options.split(',').find_map(|option| option.strip_prefix("hidepid="))?;
     (!["0", "off"].contains(&word)).then(|| word.to_owned())
@@ -90,13 +93,18 @@ mod tests {
                     40 35 0:4 net:[4026532000] /run/netns/n rw shared:5 - nsfs nsfs rw\nbroken\n";
         let list = parse(text);
         assert_eq!(list.len(), 2);
-        assert_eq!((list[0].root.as_str(), list[0].target.as_str(), list[0].options.as_str()), ("/a b", "/mnt\\x", "rw,noatime"));
+        assert_eq!(
+            (list[0].root.as_str(), list[0].target.as_str(), list[0].options.as_str()),
+            ("/a b", "/mnt\\x", "rw,noatime")
+        );
         assert_eq!((list[1].root.as_str(), list[1].kind.as_str()), ("net:[4026532000]", "nsfs"));
     }
 
     #[test]
     fn the_way_to_a_mount_does_not_lead_through_a_server() {
-        let table = parse("1 0 8:1 / / rw - ext4 x rw\n2 1 0:40 / /mnt rw - fuse.sshfs x rw\n3 2 0:4 net:[1] /mnt/n rw - nsfs nsfs rw\n");
+        let table = parse(
+            "1 0 8:1 / / rw - ext4 x rw\n2 1 0:40 / /mnt rw - fuse.sshfs x rw\n3 2 0:4 net:[1] /mnt/n rw - nsfs nsfs rw\n",
+        );
         assert!(is_local(&table, "/mnt2/n") && !is_local(&table, "/mnt/n"));
     }
 

@@ -49,7 +49,8 @@ fn foreign(path: &str) -> Option<Owner> {
         let next = words.peek().copied();
         let unit = word.strip_suffix(".scope").unwrap_or(word);
         // What systemd makes has the engine's word before the id: `docker-ID.scope`, `libpod-ID.scope`.
-        let by_prefix = [("docker-", "docker"), ("libpod-", "podman"), ("crio-", "kubernetes"), ("cri-containerd-", "kubernetes")];
+        let by_prefix =
+            [("docker-", "docker"), ("libpod-", "podman"), ("crio-", "kubernetes"), ("cri-containerd-", "kubernetes")];
         for (prefix, engine) in by_prefix {
             if let Some(id) = unit.strip_prefix(prefix).filter(|id| is_id(id)) {
                 return some(engine, id);
@@ -130,7 +131,14 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(owner(&text, &ours).map(|owner| owner.text()).as_deref(), Some(wanted), "{text}");
         }
-        for text in ["", "0::/", "0::/user.slice/docker-me.scope", "0::/docker/short", "4:memory:/xcella-ab12", "0::/init.scope"] {
+        for text in [
+            "",
+            "0::/",
+            "0::/user.slice/docker-me.scope",
+            "0::/docker/short",
+            "4:memory:/xcella-ab12",
+            "0::/init.scope",
+        ] {
             assert_eq!(owner(text, &ours), None, "{text}");
         }
     }

@@ -110,7 +110,8 @@ pub(super) fn unpin(place: &Place, kind: NamespaceKind, name: &str) -> Result<()
 /// Names are files of a directory for each kind; a path is what it says.
 fn path_of(place: &Place, kind: NamespaceKind, name: &str) -> Result<PathBuf> {
     if name.contains('/') {
-        return std::path::absolute(name).map_err(|error| Error::new(Kind::Invalid, format!("invalid path {name:?}: {error}")));
+        return std::path::absolute(name)
+            .map_err(|error| Error::new(Kind::Invalid, format!("invalid path {name:?}: {error}")));
     }
     let name: Name = name.parse()?;
     let directory = match kind {
@@ -169,7 +170,9 @@ fn hold(child: &process::Child, kind: NamespaceKind) -> Result<Namespace> {
 
 fn refused(path: &Path, kind: NamespaceKind, error: kernel::Error) -> Error {
     let hint = match error.errno {
-        Errno::INVAL | Errno::LOOP if kind == NamespaceKind::Mount => Some("a mount namespace can be kept only on a private mount, and not within itself: write a name in place of a path"),
+        Errno::INVAL | Errno::LOOP if kind == NamespaceKind::Mount => Some(
+            "a mount namespace can be kept only on a private mount, and not within itself: write a name in place of a path",
+        ),
         Errno::PERM | Errno::ACCESS if process::euid() != 0 => Some("run it as root (sudo)"),
         Errno::NOENT => Some("make the directory first"),
         _ => None,

@@ -39,7 +39,12 @@ pub(super) fn seal() -> Result<()> {
     let doing = || "make a sealed copy of this program";
     let list = |file: &str| -> kernel::Result<Vec<CString>> {
         let bytes = kernel::file::read_lines(file.as_ref())?;
-        Ok(bytes.strip_suffix(&[0]).unwrap_or(&bytes).split(|byte| *byte == 0).filter_map(|word| CString::new(word).ok()).collect())
+        Ok(bytes
+            .strip_suffix(&[0])
+            .unwrap_or(&bytes)
+            .split(|byte| *byte == 0)
+            .filter_map(|word| CString::new(word).ok())
+            .collect())
     };
     let copy = kernel::spawn::sealed_program(NAME, &kernel::file::read_lines(own).doing(doing)?).doing(doing)?;
     let arguments = list("/proc/self/cmdline").doing(doing)?;
@@ -71,9 +76,11 @@ impl Program {
     /// A word with a zero byte.
     pub fn new(words: Vec<OsString>, environment: Vec<(OsString, OsString)>) -> Result<Self> {
         let text = |word: OsString| {
-            CString::new(word.into_vec()).map_err(|_| Error::new(Kind::Invalid, "a word of the command has a zero byte"))
+            CString::new(word.into_vec())
+                .map_err(|_| Error::new(Kind::Invalid, "a word of the command has a zero byte"))
         };
-        let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.to_string_lossy().into_owned());
+        let path =
+            environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.to_string_lossy().into_owned());
         let join = |(mut name, value): (OsString, OsString)| {
             name.push("=");
             name.push(value);
@@ -96,7 +103,11 @@ impl Program {
         let name = self.name();
         let places: Vec<String> = match name.contains('/') {
             true => vec![name.clone()],
-            false => self.path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory })).collect(),
+            false => self
+                .path
+                .split(':')
+                .map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory }))
+                .collect(),
         };
         let mut denied = None;
         for place in places {
@@ -111,7 +122,8 @@ impl Program {
         }
         match denied {
             Some(error) => Err(Error::new(Kind::NotExecutable, format!("cannot run {name}: {error}"))),
-            None => Err(Error::new(Kind::NoProgram, format!("there is no program {name:?}")).hint("it is looked for in the namespaces that it runs in")),
+            None => Err(Error::new(Kind::NoProgram, format!("there is no program {name:?}"))
+                .hint("it is looked for in the namespaces that it runs in")),
         }
     }
 }

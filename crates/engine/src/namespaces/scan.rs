@@ -13,9 +13,9 @@ use kernel::survey::{Links, Survey};
 use kernel::types::NamespaceKind;
 use kernel::{Errno, Result};
 
+use super::mounts;
 use super::names::{self, Owner};
 use super::view::{Hidden, Kept, Listing, NamespaceRow, ProcessBrief};
-use super::mounts;
 
 /// A namespace while we look.
 pub(crate) type Key = (NamespaceKind, u64);
@@ -215,8 +215,20 @@ impl Scan {
             NamespaceKind::User => found.creator,
             _ => owner.and_then(|owner| self.found.get(&(NamespaceKind::User, owner))?.creator),
         };
-        let (oldest, container) = oldest.and_then(|(_, pid)| seen.look(self, pid, ours)).map_or((None, None), |(brief, owner)| (Some(brief), owner));
-        Some(NamespaceRow { kind: key.0.file(), inode: key.1, owner, creator, parent, processes, oldest, container, kept })
+        let (oldest, container) = oldest
+            .and_then(|(_, pid)| seen.look(self, pid, ours))
+            .map_or((None, None), |(brief, owner)| (Some(brief), owner));
+        Some(NamespaceRow {
+            kind: key.0.file(),
+            inode: key.1,
+            owner,
+            creator,
+            parent,
+            processes,
+            oldest,
+            container,
+            kept,
+        })
     }
 }
 
@@ -226,10 +238,7 @@ pub(crate) struct Processes(HashMap<i32, Option<(ProcessBrief, Option<Owner>)>>)
 
 impl Processes {
     fn look(&mut self, scan: &mut Scan, pid: i32, ours: &[(String, String)]) -> Option<(ProcessBrief, Option<Owner>)> {
-        self.0
-            .entry(pid)
-            .or_insert_with(|| Some((scan.brief(pid)?, container_of(pid, ours))))
-            .clone()
+        self.0.entry(pid).or_insert_with(|| Some((scan.brief(pid)?, container_of(pid, ours)))).clone()
     }
 }
 
@@ -245,14 +254,17 @@ fn own(links: &Links) -> impl Iterator<Item = Key> {
 
 /// Those that a process's children will be in, and itself is not.
 fn to_come(links: &Links) -> impl Iterator<Item = Key> {
-    let now = |wanted: NamespaceKind| NamespaceKind::ALL.into_iter().zip(links.own).find(|(kind, _)| *kind == wanted).map_or(0, |(_, inode)| inode);
+    let now = |wanted: NamespaceKind| {
+        NamespaceKind::ALL.into_iter().zip(links.own).find(|(kind, _)| *kind == wanted).map_or(0, |(_, inode)| inode)
+    };
     let both = [(NamespaceKind::Pid, links.pid_for_children), (NamespaceKind::Time, links.time_for_children)];
     both.into_iter().filter(move |(kind, inode)| *inode != 0 && *inode != now(*kind))
 }
 
 /// Opens a namespace that was found, if it still is what it was.
 pub(crate) fn open(key: Key, found: &Found) -> Option<Namespace> {
-    let same = |namespace: Namespace| (namespace.id().kind == key.0 && namespace.id().ino == key.1).then_some(namespace);
+    let same =
+        |namespace: Namespace| (namespace.id().kind == key.0 && namespace.id().ino == key.1).then_some(namespace);
     let by_process = found.oldest.and_then(|(_, pid)| Namespace::of(pid, key.0).ok()).and_then(same);
     by_process.or_else(|| found.kept.iter().find_map(|kept| open_kept(key.0, kept).and_then(same)))
 }

@@ -29,7 +29,8 @@ pub(super) fn tree(kind: NamespaceKind, groups: &[(String, String)]) -> Result<(
         let mut members = scan.members.remove(&row.inode).unwrap_or_default();
         members.sort_unstable();
         let members = members.into_iter().take(SHOWN).filter_map(|(_, pid)| scan.brief(pid)).collect();
-        let (users, groups) = maps.as_ref().map_or((None, None), |(users, groups)| (Some(lines(users)), Some(lines(groups))));
+        let (users, groups) =
+            maps.as_ref().map_or((None, None), |(users, groups)| (Some(lines(users)), Some(lines(groups))));
         let owns = is_user.then(|| owned(row.inode));
         let node = TreeNode { namespace: row.clone(), users, groups, owns, members, children: Vec::new() };
         by_parent.entry(row.parent.filter(|parent| is_there(*parent))).or_default().push(node);

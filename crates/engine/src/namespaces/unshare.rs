@@ -73,7 +73,10 @@ pub(super) fn unshare(asked: &Unsharing, program: &Program) -> Result<i32> {
     if let Some((uid, gid)) = ready.user {
         program::become_user(uid, gid).map_err(|error| match error.errno {
             Errno::INVAL => {
-                let error = Error::new(Kind::Invalid, format!("cannot become {uid}:{gid}: the new user namespace has no such id"));
+                let error = Error::new(
+                    Kind::Invalid,
+                    format!("cannot become {uid}:{gid}: the new user namespace has no such id"),
+                );
                 error.hint("map it, e.g. --map 0:100000:65536")
             }
             _ => error.into(),
@@ -121,7 +124,9 @@ fn check(asked: &Unsharing) -> Result<Ready> {
         Some("slave") => Some(Propagation::Slave),
         Some("shared") => Some(Propagation::Shared),
         Some("unchanged") => None,
-        Some(other) => return invalid(&format!("there is no propagation {other:?}"), "write private, slave, shared or unchanged"),
+        Some(other) => {
+            return invalid(&format!("there is no propagation {other:?}"), "write private, slave, shared or unchanged");
+        }
     };
     // Who has no id inside is nobody there, and would lose all rights at the program's start.
     let root = maps.as_ref().is_some_and(|maps| maps.users.outside(0).is_some() && maps.groups.outside(0).is_some());
@@ -168,7 +173,10 @@ pub fn map_of(lines: &[String]) -> Result<Map> {
         }
     };
     let ranges = lines.iter().map(range).collect::<Result<Vec<_>>>()?;
-    Map::new(ranges).map_err(|error| Error::new(Kind::Invalid, error.to_string()).hint("ids of one map may not overlap on either side; the kernel takes 340 lines"))
+    Map::new(ranges).map_err(|error| {
+        Error::new(Kind::Invalid, error.to_string())
+            .hint("ids of one map may not overlap on either side; the kernel takes 340 lines")
+    })
 }
 
 fn refused(ready: &Ready, error: kernel::Error) -> Error {
@@ -176,10 +184,18 @@ fn refused(ready: &Ready, error: kernel::Error) -> Error {
     let is_map = error.call.contains("id_map") || error.call.contains("setgroups");
     let hint = match error.errno {
         Errno::PERM if is_map && !is_root => Some("an ordinary user may map only their own id: --map-root"),
-        Errno::PERM if is_map => Some("the ids outside have to be ones that our own user namespace has (cat /proc/self/uid_map)"),
-        Errno::PERM if !is_root && !ready.kinds.has(NamespaceKind::User) => Some("add --map-root, or run it as root (sudo)"),
-        Errno::PERM => Some("the host may forbid user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"),
-        Errno::NOSPC => Some("a limit of the host is reached: see /proc/sys/user/max_*_namespaces, or 32 levels of nesting"),
+        Errno::PERM if is_map => {
+            Some("the ids outside have to be ones that our own user namespace has (cat /proc/self/uid_map)")
+        }
+        Errno::PERM if !is_root && !ready.kinds.has(NamespaceKind::User) => {
+            Some("add --map-root, or run it as root (sudo)")
+        }
+        Errno::PERM => Some(
+            "the host may forbid user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)",
+        ),
+        Errno::NOSPC => {
+            Some("a limit of the host is reached: see /proc/sys/user/max_*_namespaces, or 32 levels of nesting")
+        }
         Errno::INVAL => Some("this kernel has not all of these kinds: see ls /proc/self/ns"),
         _ => None,
     };
@@ -226,7 +242,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_about_a_kind_asks_for_it() {
-        let asked = Unsharing { map_root: true, mount_proc: true, hostname: Some("x".into()), monotonic: Some(1), ..Unsharing::default() };
+        let asked = Unsharing {
+            map_root: true,
+            mount_proc: true,
+            hostname: Some("x".into()),
+            monotonic: Some(1),
+            ..Unsharing::default()
+        };
         assert_eq!(check(&asked).unwrap().kinds.to_string(), "user,uts,time,mnt");
         let asked = Unsharing { kinds: Some("net,pid".into()), fork: true, mount_proc: true, ..Unsharing::default() };
         assert_eq!(check(&asked).unwrap().kinds.to_string(), "net,pid,mnt");
@@ -237,14 +259,22 @@ mod tests {
         assert!(refused_with(Unsharing::default()).contains("not said"));
         let pid = Unsharing { kinds: Some("pid".into()), mount_proc: true, ..Unsharing::default() };
         assert!(refused_with(pid).contains("would not be in it"));
-        let map = |lines: &[&str]| Unsharing { maps: lines.iter().map(|line| (*line).to_owned()).collect(), ..Unsharing::default() };
+        let map = |lines: &[&str]| Unsharing {
+            maps: lines.iter().map(|line| (*line).to_owned()).collect(),
+            ..Unsharing::default()
+        };
         assert_eq!(refused_with(map(&["0:0"])), "map of users: invalid id map \"0:0\": it is not three numbers");
         assert_eq!(refused_with(map(&["0:0:5", "4:10:1"])), "map of users: 0:0:5 and 4:10:1 overlap inside");
         assert_eq!(refused_with(map(&["0:7:5", "9:8:1"])), "map of users: 0:7:5 and 9:8:1 overlap outside");
         assert!(refused_with(Unsharing { map_root: true, ..map(&["0:0:1"]) }).contains("can not be used together"));
-        assert!(refused_with(Unsharing { hostname: Some("x".repeat(65)), ..Unsharing::default() }).contains("1 to 64 bytes"));
+        assert!(
+            refused_with(Unsharing { hostname: Some("x".repeat(65)), ..Unsharing::default() })
+                .contains("1 to 64 bytes")
+        );
         assert!(refused_with(Unsharing { kinds: Some("nets".into()), ..Unsharing::default() }).contains("\"nets\""));
-        assert!(refused_with(Unsharing { propagation: Some("x".into()), ..Unsharing::default() }).contains("propagation"));
+        assert!(
+            refused_with(Unsharing { propagation: Some("x".into()), ..Unsharing::default() }).contains("propagation")
+        );
         let lines: Vec<String> = (0..341).map(|n| format!("{}:{}:1", 2 * n, 2 * n)).collect();
         assert_eq!(map_of(&lines).unwrap_err().message, "an id map of 341 lines: the kernel takes 340");
     }

@@ -100,7 +100,10 @@ impl Hidden {
         let why = if self.root { "it is more privileged than we are" } else { "of others (root sees more)" };
         let why = if self.root && self.processes > 1 { "they are more privileged than we are" } else { why };
         let count = count.map(|count| format!("{count} hidden: {why}"));
-        let mount = self.hidepid.as_ref().map(|word| format!("/proc is mounted with hidepid={word}: others' processes are not even counted"));
+        let mount = self
+            .hidepid
+            .as_ref()
+            .map(|word| format!("/proc is mounted with hidepid={word}: others' processes are not even counted"));
         match (count, mount.filter(|_| !self.root)) {
             (None, None) => None,
             (one, other) => Some(one.into_iter().chain(other).collect::<Vec<_>>().join("; ")),
@@ -144,7 +147,9 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_told_in_one_line() {
-        let text = |processes, hidepid: Option<&str>, root| Hidden { processes, hidepid: hidepid.map(str::to_owned), root }.text();
+        let text = |processes, hidepid: Option<&str>, root| {
+            Hidden { processes, hidepid: hidepid.map(str::to_owned), root }.text()
+        };
         assert_eq!(text(0, None, false), None);
         assert_eq!(text(0, Some("2"), true), None);
         assert_eq!(text(1, None, true).unwrap(), "1 process is hidden: it is more privileged than we are");

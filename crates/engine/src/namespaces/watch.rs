@@ -108,7 +108,8 @@ fn look(ours: &[(String, String)], known: &HashMap<Key, NamespaceRow>) -> Result
 fn changes(before: &HashMap<Key, NamespaceRow>, now: &HashMap<Key, NamespaceRow>) -> Vec<Change> {
     let time = spec::timestamp::format(now_ns());
     let only = |one: &HashMap<Key, NamespaceRow>, other: &HashMap<Key, NamespaceRow>, event: &'static str| {
-        let mut rows: Vec<(Key, NamespaceRow)> = one.iter().filter(|(key, _)| !other.contains_key(key)).map(|(key, row)| (*key, row.clone())).collect();
+        let mut rows: Vec<(Key, NamespaceRow)> =
+            one.iter().filter(|(key, _)| !other.contains_key(key)).map(|(key, row)| (*key, row.clone())).collect();
         rows.sort_by_key(|(key, _)| *key);
         rows.into_iter().map(|(_, namespace)| Change { time: time.clone(), event, namespace }).collect::<Vec<_>>()
     };

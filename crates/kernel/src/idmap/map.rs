@@ -158,7 +158,10 @@ impl Map {
 }
 
 fn shift(id: u32, from: u32, to: u32, count: u32) -> Option<u32> {
-    id.checked_sub(from).filter(|offset| *offset < count).and_then(|offset| to.checked_add(offset)).filter(|id| *id < u32::MAX)
+    id.checked_sub(from)
+        .filter(|offset| *offset < count)
+        .and_then(|offset| to.checked_add(offset))
+        .filter(|id| *id < u32::MAX)
 }
 
 /// Two neighbours that have an id in common on the side that `first` tells.
@@ -185,10 +188,7 @@ mod tests {
         let bad = |ranges: Vec<IdRange>| Map::new(ranges).unwrap_err();
         assert_eq!(bad(vec![]), BadMap::Empty);
         assert_eq!(bad(vec![range(0, 5, 0)]).to_string(), "0:5:0 maps no id");
-        assert_eq!(
-            bad(vec![range(0, 0, 10), range(9, 100, 1)]).to_string(),
-            "0:0:10 and 9:100:1 overlap inside"
-        );
+        assert_eq!(bad(vec![range(0, 0, 10), range(9, 100, 1)]).to_string(), "0:0:10 and 9:100:1 overlap inside");
         assert_eq!(bad(vec![range(5, 10, 1), range(0, 10, 1)]), BadMap::Outside(range(5, 10, 1), range(0, 10, 1)));
         assert_eq!(bad(vec![range(1, 1, u32::MAX)]), BadMap::PastEnd(range(1, 1, u32::MAX)));
         let many = |count: u32| (0..count).map(|n| range(2 * n, 2 * n, 1)).collect::<Vec<_>>();

@@ -209,7 +209,8 @@ impl Namespace {
     /// # Errors
     /// setns(2)'s: `EPERM` without CAP_SYS_ADMIN in its owner; `EINVAL` for the own user namespace.
     pub fn enter(&self) -> Result<()> {
-        super::join(&self.file, self.id.kind.flag()).map_err(|error| Error::new(format!("setns({})", self.id), error.errno))
+        super::join(&self.file, self.id.kind.flag())
+            .map_err(|error| Error::new(format!("setns({})", self.id), error.errno))
     }
 }
 
@@ -236,7 +237,8 @@ mod tests {
     #[test]
     fn links_are_read_and_others_are_none() {
         assert_eq!(parse_link(b"user:[4026531837]"), Some((NamespaceKind::User, 4_026_531_837)));
-        for other in ["net:[]", "net:[+1]", "net:[1", "net:1]", "pipe:[3]", "/x net:[1]", "net:[99999999999999999999]"] {
+        for other in ["net:[]", "net:[+1]", "net:[1", "net:1]", "pipe:[3]", "/x net:[1]", "net:[99999999999999999999]"]
+        {
             assert_eq!(parse_link(other.as_bytes()), None, "{other}");
         }
         assert_eq!(parse_link(&[0xff, b':', b'[', b'1', b']']), None);

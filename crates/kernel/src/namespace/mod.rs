@@ -68,8 +68,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Call, Result};
-use crate::syscall::raw;
 use crate::process::{self, Child, Forked};
+use crate::syscall::raw;
 use crate::types::NamespaceKind;
 
 mod handle;

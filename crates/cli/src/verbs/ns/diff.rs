@@ -29,7 +29,13 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     for kind in &differences.kinds {
         let [first, second] = kind.inodes;
         let word = if kind.same { Cell::green("same") } else { Cell::yellow("differs") };
-        rows.push(vec![kind.kind.into(), word, first.to_string().into(), second.to_string().into(), kind.how.first().cloned().unwrap_or_default().into()]);
+        rows.push(vec![
+            kind.kind.into(),
+            word,
+            first.to_string().into(),
+            second.to_string().into(),
+            kind.how.first().cloned().unwrap_or_default().into(),
+        ]);
         for line in kind.how.iter().skip(1) {
             rows.push(vec!["".into(), "".into(), "".into(), "".into(), line.as_str().into()]);
         }

@@ -54,19 +54,16 @@ fn quoted(text: &str) -> String {
 /// Within an element of XML; what XML can not have at all is left out by then.
 fn escaped(text: &str) -> String {
     let is_allowed = |c: &char| !matches!(*c, '\u{fffe}' | '\u{ffff}');
-    crate::output::plain(text)
-        .chars()
-        .filter(is_allowed)
-        .fold(String::new(), |mut all, c| {
-            match c {
-                '&' => all.push_str("&amp;"),
-                '<' => all.push_str("&lt;"),
-                '>' => all.push_str("&gt;"),
-                '"' => all.push_str("&quot;"),
-                other => all.push(other),
-            }
-            all
-        })
+    crate::output::plain(text).chars().filter(is_allowed).fold(String::new(), |mut all, c| {
+        match c {
+            '&' => all.push_str("&amp;"),
+            '<' => all.push_str("&lt;"),
+            '>' => all.push_str("&gt;"),
+            '"' => all.push_str("&quot;"),
+            other => all.push(other),
+        }
+        all
+    })
 }
 
 /// What kind of line it is, as a class of the picture's style.
@@ -97,7 +94,8 @@ fn content(node: &TreeNode) -> Vec<(Class, String)> {
     let mut lines = vec![(Class::Name, format!("{}:[{}]", row.kind, row.inode))];
     lines.extend(row.container.as_ref().map(|owner| (Class::Owner, super::cut(&owner.text(), COMMAND))));
     // The heading without what has lines of its own.
-    let facts: Vec<String> = heading(node).split("  ").skip(1 + usize::from(row.container.is_some())).map(str::to_owned).collect();
+    let facts: Vec<String> =
+        heading(node).split("  ").skip(1 + usize::from(row.container.is_some())).map(str::to_owned).collect();
     lines.push((Class::Fact, facts.join(" · ")));
     lines.extend(maps(node).into_iter().flat_map(wrapped).map(|line| (Class::Map, line)));
     let all = members(node, COMMAND);
@@ -212,7 +210,8 @@ pub(super) fn svg(kind: &str, roots: &[TreeNode]) -> String {
 fn draw_box(placed: &Placed, text: &mut String) {
     let Placed { x, y, height, container, lines, .. } = placed;
     let class = if *container { "box container" } else { "box" };
-    let _ = writeln!(text, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>");
+    let _ =
+        writeln!(text, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>");
     for (index, (class, line)) in lines.iter().enumerate() {
         let (left, base) = (x + 12, y + 8 + LINE * index + 12);
         let _ = writeln!(text, "<text class=\"{}\" x=\"{left}\" y=\"{base}\">{}</text>", class.word(), escaped(line));
@@ -256,7 +255,10 @@ mod tests {
     fn what_a_process_calls_itself_is_no_markup() {
         let root = node(1, "</text><script>\"&\u{1b}[31m\n\u{ffff}", vec![node(2, "x\\\"]; }", Vec::new())]);
         let picture = svg("user", std::slice::from_ref(&root));
-        assert!(!picture.contains("<script") && picture.contains("&lt;script&gt;&quot;&amp;\u{fffd}[31m\u{fffd}"), "{picture}");
+        assert!(
+            !picture.contains("<script") && picture.contains("&lt;script&gt;&quot;&amp;\u{fffd}[31m\u{fffd}"),
+            "{picture}"
+        );
         assert!(!picture.contains('\u{1b}') && !picture.contains('\u{ffff}'));
         let graph = dot(&[root]);
         assert!(graph.contains("x\\\\\\\"]; }"), "{graph}");
@@ -265,7 +267,9 @@ mod tests {
 
     #[test]
     fn no_two_boxes_overlap() {
-        let children = (2..9).map(|n| node(n, "sleep", (0..n % 3).map(|m| node(100 + n * 10 + m, "x", Vec::new())).collect())).collect();
+        let children = (2..9)
+            .map(|n| node(n, "sleep", (0..n % 3).map(|m| node(100 + n * 10 + m, "x", Vec::new())).collect()))
+            .collect();
         let mut all = Vec::new();
         let (_, end) = place(&node(1, "init", children), 0, 0, &mut all);
         for (index, one) in all.iter().enumerate() {

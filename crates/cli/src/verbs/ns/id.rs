@@ -26,7 +26,8 @@ pub(super) fn command(command: Command) -> Command {
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let questions = texts(matches, "id").iter().map(|text| text.parse()).collect::<Result<Vec<Question>>>()?;
     let namespaces = context.namespaces();
-    let answers = questions.iter().map(|question| namespaces.translate(question)).collect::<Result<Vec<Translation>>>()?;
+    let answers =
+        questions.iter().map(|question| namespaces.translate(question)).collect::<Result<Vec<Translation>>>()?;
     if matches.get_flag("json") {
         output::json(&answers);
         return Ok(0);

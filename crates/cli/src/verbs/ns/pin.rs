@@ -31,9 +31,10 @@ fn kind(matches: &ArgMatches) -> String {
 }
 
 fn name() -> Arg {
-    Arg::new("name").value_name("NAME|PATH").required(true).help(
-        "A name (of networks in /run/netns, as ip netns has them), or the path of a file",
-    )
+    Arg::new("name")
+        .value_name("NAME|PATH")
+        .required(true)
+        .help("A name (of networks in /run/netns, as ip netns has them), or the path of a file")
 }
 
 pub(super) fn command(command: Command) -> Command {
@@ -43,7 +44,9 @@ pub(super) fn command(command: Command) -> Command {
         .arg(list("map", "INSIDE:OUTSIDE:COUNT", "Users and groups of a new user namespace"))
         .arg(super::json())
         .arg(name())
-        .after_help("Examples:\n  cella ns pin --net lab && ip netns exec lab ip link\n  cella ns pin --uts --of web web-names")
+        .after_help(
+            "Examples:\n  cella ns pin --net lab && ip netns exec lab ip link\n  cella ns pin --uts --of web web-names",
+        )
 }
 
 pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {

@@ -74,7 +74,11 @@ fn mounts(details: &ProcessDetails, most: usize) {
     if details.namespaces.iter().any(|one| one.kind == "mnt" && one.shared) {
         return;
     }
-    output::line(&format!("\n{} mounts that we have not, {} as we have them", details.mounts.len(), details.mounts_shared));
+    output::line(&format!(
+        "\n{} mounts that we have not, {} as we have them",
+        details.mounts.len(),
+        details.mounts_shared
+    ));
     let row = |mount: &MountView| -> Vec<Cell> {
         vec![
             mount.target.as_str().into(),
@@ -120,7 +124,11 @@ fn inside(inside: &Inside) {
     }
     if let Some(ipc) = &inside.ipc {
         output::line("\nIPC objects");
-        let lists = [("shared memory", &ipc.memory, "bytes"), ("semaphores", &ipc.semaphores, "of them"), ("messages", &ipc.messages, "bytes")];
+        let lists = [
+            ("shared memory", &ipc.memory, "bytes"),
+            ("semaphores", &ipc.semaphores, "of them"),
+            ("messages", &ipc.messages, "bytes"),
+        ];
         for (what, list, unit) in lists {
             for [key, id, owner, size] in list {
                 output::line(&format!("{what} {id}: key {key:#x}, user {owner}, {size} {unit}"));

@@ -46,7 +46,9 @@ struct Screen {
 impl Watching for Screen {
     fn begin(&mut self, source: WatchSource) {
         let how = match source {
-            WatchSource::Events => format!("by the kernel's news of processes, and a look every {} ms", self.interval_ms),
+            WatchSource::Events => {
+                format!("by the kernel's news of processes, and a look every {} ms", self.interval_ms)
+            }
             WatchSource::Looks => format!(
                 "by a look every {} ms: news of processes is for root in the first namespaces, shorter lives are missed",
                 self.interval_ms
@@ -58,7 +60,9 @@ impl Watching for Screen {
     }
 
     fn heard(&mut self, change: Option<&NamespaceChange>) -> bool {
-        if let Some(change) = change.filter(|change| self.kind.as_deref().is_none_or(|kind| kind == change.namespace.kind)) {
+        if let Some(change) =
+            change.filter(|change| self.kind.as_deref().is_none_or(|kind| kind == change.namespace.kind))
+        {
             show(change, self.json);
         }
         self.end.is_none_or(|end| Instant::now() < end)
@@ -72,6 +76,13 @@ fn show(change: &NamespaceChange, json: bool) {
     let row = &change.namespace;
     let owner = row.container.as_ref().map(|owner| format!("  {}", owner.text())).unwrap_or_default();
     let pid = row.oldest.as_ref().map(|oldest| format!("  {}", oldest.pid)).unwrap_or_default();
-    let text = format!("{}  {:<4}  {}:[{}]{owner}{pid}  {}", change.time, change.event, row.kind, row.inode, super::holder(row, 60));
+    let text = format!(
+        "{}  {:<4}  {}:[{}]{owner}{pid}  {}",
+        change.time,
+        change.event,
+        row.kind,
+        row.inode,
+        super::holder(row, 60)
+    );
     output::line(&output::plain(text.trim_end()));
 }

@@ -14,7 +14,11 @@ fn processes_that_die_while_they_are_read_are_left_out() {
         return;
     }
     let store = Store::new("dying");
-    let mut busy = Command::new("sh").args(["-c", "while :; do unshare -u true & unshare -n true; done"]).stdin(Stdio::null()).spawn().unwrap();
+    let mut busy = Command::new("sh")
+        .args(["-c", "while :; do unshare -u true & unshare -n true; done"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         let listed = store.cella(&["ns", "ls"]);
@@ -32,7 +36,9 @@ fn a_process_that_is_gone_or_a_thread_is_no_target() {
         return;
     }
     let store = Store::new("notarget");
-    for words in [&["show", "999999"][..], &["enter", "999999", "--", "true"], &["id", "uid:0@999999"], &["stat", "999999", "/"]] {
+    for words in
+        [&["show", "999999"][..], &["enter", "999999", "--", "true"], &["id", "uid:0@999999"], &["stat", "999999", "/"]]
+    {
         let code = if words[0] == "enter" { 125 } else { 1 };
         let refused = store.cella(&[&["ns"], words].concat()).fails(code);
         assert_eq!(refused, "cella: there is no process 999999\n");
@@ -40,7 +46,12 @@ fn a_process_that_is_gone_or_a_thread_is_no_target() {
     for bad in ["0", "99999999999999999999"] {
         store.cella(&["ns", "show", bad]).fails(1);
     }
-    assert!(store.cella(&["ns", "show", "no-such-container"]).fails(1).contains("there is no container \"no-such-container\""));
+    assert!(
+        store
+            .cella(&["ns", "show", "no-such-container"])
+            .fails(1)
+            .contains("there is no container \"no-such-container\"")
+    );
     store.cella(&["create", "--name", "still", "host", "true"]).ok();
     assert!(store.cella(&["ns", "enter", "still", "--", "true"]).fails(125).contains("not running"));
     store.cella(&["rm", "still"]).ok();
@@ -100,13 +111,17 @@ fn maps_that_the_kernel_would_refuse_are_refused_before_anything_is_made() {
     assert_eq!(first(run(&["0:0:5".into(), "4:10:1".into()])), "cella: map of users: 0:0:5 and 4:10:1 overlap inside");
     assert_eq!(first(run(&["0:0:5".into(), "9:4:1".into()])), "cella: map of users: 0:0:5 and 9:4:1 overlap outside");
     assert_eq!(first(run(&lines(341))), "cella: map of users: an id map of 341 lines: the kernel takes 340");
-    assert_eq!(first(run(&["1:1:4294967295".into()])), "cella: map of users: 1:1:4294967295 goes beyond the last id, 4294967294");
+    assert_eq!(
+        first(run(&["1:1:4294967295".into()])),
+        "cella: map of users: 1:1:4294967295 goes beyond the last id, 4294967294"
+    );
     assert_eq!(first(run(&["0:0:0".into()])), "cella: map of users: 0:0:0 maps no id");
     assert_eq!(first(run(&["root".into()])), "cella: map of users: invalid id map \"root\": it is not three numbers");
     // As many as the kernel takes it takes from us, too.
     let maps = lines(340);
     let flags: Vec<&str> = maps.iter().flat_map(|map| ["--map", map]).collect();
-    let count = store.cella(&[&["ns", "unshare"], &flags[..], &["--", "grep", "-c", "", "/proc/self/uid_map"]].concat()).ok();
+    let count =
+        store.cella(&[&["ns", "unshare"], &flags[..], &["--", "grep", "-c", "", "/proc/self/uid_map"]].concat()).ok();
     assert_eq!(count, "340");
     store.finish();
 }
@@ -119,7 +134,12 @@ fn an_id_map_without_the_right_leaves_no_process() {
     let store = Store::new("noright");
     let copy = reachable(&store);
     let refused = as_user(&copy, &["ns", "unshare", "--map", "0:100000:65536", "--", "sleep", "999"]).fails(125);
-    assert!(refused.contains("uid_map") && refused.contains("EPERM") && refused.contains("hint: an ordinary user may map only their own id: --map-root"), "{refused}");
+    assert!(
+        refused.contains("uid_map")
+            && refused.contains("EPERM")
+            && refused.contains("hint: an ordinary user may map only their own id: --map-root"),
+        "{refused}"
+    );
     let refused = as_user(&copy, &["ns", "enter", "--types", "mnt", "1", "--", "true"]).fails(125);
     assert!(refused.contains("EACCES") || refused.contains("EPERM"), "{refused}");
     let refused = as_user(&copy, &["ns", "pin", "--net", "mine"]).fails(1);
@@ -135,7 +155,9 @@ fn without_a_proc_the_failure_is_told() {
     }
     let store = Store::new("noproc");
     let script = format!("mount -t tmpfs none /proc && exec {} ns ls", crate::support::program().display());
-    let done = Done::from(Command::new("unshare").args(["-m", "sh", "-c", &script]).env("CELLA_ROOT", &store.root).output().unwrap());
+    let done = Done::from(
+        Command::new("unshare").args(["-m", "sh", "-c", &script]).env("CELLA_ROOT", &store.root).output().unwrap(),
+    );
     let refused = done.fails(1);
     assert!(refused.contains("cannot list namespaces: ") && refused.contains("ENOENT"), "{refused}");
     store.finish();

@@ -27,7 +27,10 @@ fn a_process_is_entered_as_nsenter_does() {
     let theirs = said("nsenter", &["-t", &target, "-U", "-m", "-u", "-i", "-n", "-C", "-T", "sh", "-c", LOOK]);
     assert_eq!(store.cella(&["ns", "enter", &target, "--", "sh", "-c", LOOK]).ok(), theirs);
     let theirs = said("nsenter", &["-t", &target, "-U", "--preserve-credentials", "sh", "-c", LOOK]);
-    assert_eq!(store.cella(&["ns", "enter", "--types", "user", "--keep-ids", &target, "--", "sh", "-c", LOOK]).ok(), theirs);
+    assert_eq!(
+        store.cella(&["ns", "enter", "--types", "user", "--keep-ids", &target, "--", "sh", "-c", LOOK]).ok(),
+        theirs
+    );
     drop((plain, mapped));
     store.finish();
 }
@@ -107,9 +110,15 @@ fn a_root_that_was_changed_is_entered_when_asked_for() {
     for directory in ["bin", "lib", "lib64", "usr", "etc"] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
-    let script = format!("for d in bin lib lib64 usr; do mount --bind /$d {0}/$d; done; exec chroot {0} sleep 1000", root.display());
+    let script = format!(
+        "for d in bin lib lib64 usr; do mount --bind /$d {0}/$d; done; exec chroot {0} sleep 1000",
+        root.display()
+    );
     let sandbox = Sandbox::running(&["--mount", "sh", "-c", &script], &["sleep"]);
-    assert_eq!(store.cella(&["ns", "enter", "--chroot", &sandbox.text(), "--", "sh", "-c", "cd /mark && pwd"]).ok(), "/mark");
+    assert_eq!(
+        store.cella(&["ns", "enter", "--chroot", &sandbox.text(), "--", "sh", "-c", "cd /mark && pwd"]).ok(),
+        "/mark"
+    );
     assert_ne!(store.cella(&["ns", "enter", &sandbox.text(), "--", "sh", "-c", "cd /mark"]).code, 0);
     drop(sandbox);
     std::fs::remove_dir_all(root).unwrap();

@@ -25,7 +25,11 @@ fn what_lsns_lists_is_listed_with_the_same_owner_parent_and_count() {
     let all = ["--user", "--map-root-user", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--time"];
     let one = Sandbox::new(&all);
     let two = Sandbox::of_pids(&["--mount"]);
-    let ours: BTreeSet<u64> = KINDS.iter().map(|kind| one.inode(kind)).chain([two.inode("mnt"), inode_of(two.pid(), "pid_for_children")]).collect();
+    let ours: BTreeSet<u64> = KINDS
+        .iter()
+        .map(|kind| one.inode(kind))
+        .chain([two.inode("mnt"), inode_of(two.pid(), "pid_for_children")])
+        .collect();
     // Others come and go on this host: what lsns sees before and after was there.
     let before: BTreeSet<u64> = lsns().iter().map(|row| row["ns"].as_u64().unwrap()).collect();
     let found = rows(&store);
@@ -69,15 +73,22 @@ fn what_only_an_open_file_a_mount_or_a_child_keeps_is_listed() {
     let found = rows(&store);
     let kept = |row: &serde_json::Value| row["kept"][0].clone();
     assert_eq!(found[&uts]["processes"], 0);
-    assert_eq!((kept(&found[&uts])["by"].as_str(), kept(&found[&uts])["pid"].as_u64()), (Some("descriptor"), Some(u64::from(std::process::id()))));
-    let mounted = found.values().find(|row| kept(row)["path"] == "/mnt/a b" && kept(row)["pid"] == elsewhere.pid()).unwrap();
+    assert_eq!(
+        (kept(&found[&uts])["by"].as_str(), kept(&found[&uts])["pid"].as_u64()),
+        (Some("descriptor"), Some(u64::from(std::process::id())))
+    );
+    let mounted =
+        found.values().find(|row| kept(row)["path"] == "/mnt/a b" && kept(row)["pid"] == elsewhere.pid()).unwrap();
     assert_eq!((mounted["kind"].as_str(), mounted["processes"].as_u64()), (Some("net"), Some(0)));
     assert!(mounted["owner"].is_u64(), "it was opened to ask: {mounted}");
     let inner = &found[&nested.inode("user")];
     let between = &found[&inner["parent"].as_u64().unwrap()];
     assert_eq!((between["processes"].as_u64(), kept(between)["by"].as_str()), (Some(0), Some("below")));
     let shown = store.cella(&["ns", "ls"]).ok();
-    assert!(shown.contains(&format!("[open: process {}, descriptor", std::process::id())) && shown.contains("[/mnt/a b]"), "{shown}");
+    assert!(
+        shown.contains(&format!("[open: process {}, descriptor", std::process::id())) && shown.contains("[/mnt/a b]"),
+        "{shown}"
+    );
     drop((file, elsewhere, nested));
     store.finish();
 }
@@ -91,12 +102,17 @@ fn a_thread_that_left_the_others_is_seen() {
     let script = "import ctypes, threading, time\n\
                   def leave():\n    ctypes.CDLL(None).unshare(0x04000000)\n    print(open('/proc/thread-self/comm').name and __import__('os').readlink('/proc/thread-self/ns/uts'), flush=True)\n    time.sleep(1000)\n\
                   threading.Thread(target=leave, daemon=True).start()\ntime.sleep(1000)";
-    let mut python = Command::new("python3").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut python =
+        Command::new("python3").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(python.stdout.take().unwrap()), &mut line).unwrap();
     let inode: u64 = line.trim().trim_start_matches("uts:[").trim_end_matches(']').parse().unwrap();
     let row = rows(&store).remove(&inode).unwrap();
-    assert_eq!((row["kept"][0]["by"].as_str(), row["kept"][0]["pid"].as_u64()), (Some("thread"), Some(u64::from(python.id()))), "{row}");
+    assert_eq!(
+        (row["kept"][0]["by"].as_str(), row["kept"][0]["pid"].as_u64()),
+        (Some("thread"), Some(u64::from(python.id()))),
+        "{row}"
+    );
     python.kill().unwrap();
     python.wait().unwrap();
     store.finish();
@@ -113,10 +129,20 @@ fn containers_are_named_and_what_drives_a_terminal_is_not_printed() {
     let found = rows(&store);
     for kind in ["user", "net", "pid", "mnt", "uts", "ipc"] {
         let row = &found[&inode_of(pid, kind)];
-        assert_eq!((row["container"]["engine"].as_str(), row["container"]["name"].as_str()), (Some("cella"), Some("web")), "{row}");
+        assert_eq!(
+            (row["container"]["engine"].as_str(), row["container"]["name"].as_str()),
+            (Some("cella"), Some("web")),
+            "{row}"
+        );
     }
     let odd = Sandbox::running(&["--uts", "bash", "-c", "exec -a $'x\\e[31m\\ny' sleep 1000"], &["sleep"]);
-    for words in [&["ns", "ls"][..], &["ns", "tree"], &["ns", "tree", "--svg"], &["ns", "tree", "--dot"], &["ns", "show", &odd.text()]] {
+    for words in [
+        &["ns", "ls"][..],
+        &["ns", "tree"],
+        &["ns", "tree", "--svg"],
+        &["ns", "tree", "--dot"],
+        &["ns", "show", &odd.text()],
+    ] {
         let shown = store.cella(words).ok();
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }

@@ -26,7 +26,8 @@ impl Sandbox {
 
     pub(crate) fn running(flags: &[&str], words: &[&str]) -> Self {
         let name = words[0].rsplit('/').next().unwrap().to_owned();
-        let child = Command::new("unshare").args(flags).args(words).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child =
+            Command::new("unshare").args(flags).args(words).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let sandbox = Self(child);
         let comm = format!("/proc/{}/comm", sandbox.pid());
         until(&name, || std::fs::read_to_string(&comm).is_ok_and(|text| text.trim() == name));
@@ -36,7 +37,8 @@ impl Sandbox {
     /// `sleep` as process 1 of a pid namespace, below unshare(1), with which it ends.
     pub(crate) fn of_pids(flags: &[&str]) -> Self {
         let words = [&["--pid", "--fork", "--kill-child"], flags, &["sleep"]].concat();
-        let child = Command::new("unshare").args(words).arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child =
+            Command::new("unshare").args(words).arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let sandbox = Self(child);
         let link = |name: &str| std::fs::read_link(format!("/proc/{}/ns/{name}", sandbox.pid()));
         until("process 1", || link("pid_for_children").is_ok_and(|inside| inside != link("pid").unwrap()));

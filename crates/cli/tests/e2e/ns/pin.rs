@@ -50,7 +50,15 @@ fn every_kind_can_be_kept_and_let_go() {
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let path = store.root.join(format!("run/ns/{kind}/kept"));
         assert_eq!(json["path"], path.to_str().unwrap());
-        let entered = store.cella(&["ns", "enter", "--keep-ids", path.to_str().unwrap(), "--", "readlink", &format!("/proc/self/ns/{kind}")]);
+        let entered = store.cella(&[
+            "ns",
+            "enter",
+            "--keep-ids",
+            path.to_str().unwrap(),
+            "--",
+            "readlink",
+            &format!("/proc/self/ns/{kind}"),
+        ]);
         let entered = if kind == "mnt" || kind == "user" { entered.out.trim().to_owned() } else { entered.ok() };
         assert!(entered.ends_with(&format!("[{}]", json["inode"])), "{kind}: {entered}");
         store.cella(&["ns", "unpin", &flag, "kept"]).ok();

@@ -14,7 +14,20 @@ fn a_container_is_shown_with_all_that_is_its_own() {
         return;
     }
     let store = Store::new("nsshow");
-    let flags = ["run", "-d", "--name", "s", "--network", "none", "--hostname", "inside", "--domainname", "example", "--time-offset", "boottime=100"];
+    let flags = [
+        "run",
+        "-d",
+        "--name",
+        "s",
+        "--network",
+        "none",
+        "--hostname",
+        "inside",
+        "--domainname",
+        "example",
+        "--time-offset",
+        "boottime=100",
+    ];
     store.cella(&[&flags[..], &["host", "sleep", "1000"]].concat()).ok();
     let (pid, base) = (store.inspect("s", "pid"), store.inspect("s", "ids"));
     store.cella(&["exec", "s", "ipcmk", "-M", "4096", "-S", "3"]).ok();
@@ -37,7 +50,13 @@ fn a_container_is_shown_with_all_that_is_its_own() {
     let mounts = shown["mounts"].as_array().unwrap();
     assert!(mounts.iter().any(|mount| mount["target"] == "/proc" && mount["kind"] == "proc"), "{mounts:?}");
     let text = store.cella(&["ns", "show", "s"]).ok();
-    for wanted in ["hostname inside, domainname example", "its own", "ids, inside and outside", "since boot 100.000 s", "shared memory"] {
+    for wanted in [
+        "hostname inside, domainname example",
+        "its own",
+        "ids, inside and outside",
+        "since boot 100.000 s",
+        "shared memory",
+    ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     let by_pid = json(&store.cella(&["ns", "show", "--json", &pid]).ok());
@@ -52,7 +71,10 @@ fn two_processes_are_compared_kind_by_kind() {
         return;
     }
     let store = Store::new("nsdiff");
-    let (own, other) = (Sandbox::new(&["--uts", "--net", "sh", "-c", "hostname other; exec sleep 1000"]), std::process::id().to_string());
+    let (own, other) = (
+        Sandbox::new(&["--uts", "--net", "sh", "-c", "hostname other; exec sleep 1000"]),
+        std::process::id().to_string(),
+    );
     let compared = json(&store.cella(&["ns", "diff", "--json", &other, &own.text()]).ok());
     let mut differ = Vec::new();
     for kind in compared["kinds"].as_array().unwrap() {
@@ -73,12 +95,19 @@ fn ids_are_translated_both_ways_and_files_have_two_owners() {
         return;
     }
     let store = Store::new("nsid");
-    store.cella(&["run", "-d", "--name", "i", "host", "sh", "-c", "touch /tmp/x; chown 33:44 /tmp/x; sleep 1000 & wait"]).ok();
+    store
+        .cella(&["run", "-d", "--name", "i", "host", "sh", "-c", "touch /tmp/x; chown 33:44 /tmp/x; sleep 1000 & wait"])
+        .ok();
     let (pid, base) = (store.inspect("i", "pid"), store.inspect("i", "ids").parse::<u32>().unwrap());
     let outside = format!("i@uid:{}", base + 33);
-    let answers = json(&store.cella(&["ns", "id", "--json", "uid:33@i", &outside, "gid:0@i", "pid:1@i", &format!("i@pid:{pid}")]).ok());
+    let answers = json(
+        &store.cella(&["ns", "id", "--json", "uid:33@i", &outside, "gid:0@i", "pid:1@i", &format!("i@pid:{pid}")]).ok(),
+    );
     let pair = |index: usize| (answers[index]["inside"].as_u64().unwrap(), answers[index]["outside"].as_u64().unwrap());
-    assert_eq!([pair(0), pair(1), pair(2)], [(33, u64::from(base) + 33), (33, u64::from(base) + 33), (0, u64::from(base))]);
+    assert_eq!(
+        [pair(0), pair(1), pair(2)],
+        [(33, u64::from(base) + 33), (33, u64::from(base) + 33), (0, u64::from(base))]
+    );
     assert_eq!([pair(3), pair(4)], [(1, pid.parse().unwrap()); 2]);
     assert_eq!(answers[3]["levels"], serde_json::json!([pid.parse::<u32>().unwrap(), 1]));
     let refused = store.cella(&["ns", "id", "uid:70000@i"]).fails(1);

@@ -29,7 +29,11 @@ fn namespaces_begin_as_with_unshare() {
     ];
     for (theirs, ours) in cases {
         let peer = said("unshare", &[theirs, &["sh", "-c", &look]].concat());
-        assert_eq!(store.cella(&[&["ns", "unshare"], ours, &["--", "sh", "-c", &look]].concat()).ok(), peer, "{ours:?}");
+        assert_eq!(
+            store.cella(&[&["ns", "unshare"], ours, &["--", "sh", "-c", &look]].concat()).ok(),
+            peer,
+            "{ours:?}"
+        );
     }
     let inside = "readlink /proc/self/ns/pid > /dev/null; echo $$; ls -d /proc/[0-9]* | wc -l";
     let peer = said("unshare", &["--pid", "--fork", "--mount-proc", "sh", "-c", inside]);
@@ -44,18 +48,28 @@ fn maps_names_and_clocks_are_what_was_asked_for() {
         return;
     }
     let store = Store::new("unsharemaps");
-    let run = |flags: &[&str], script: &str| store.cella(&[&["ns", "unshare"], flags, &["--", "sh", "-c", script]].concat());
+    let run =
+        |flags: &[&str], script: &str| store.cella(&[&["ns", "unshare"], flags, &["--", "sh", "-c", script]].concat());
     let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let maps = ["--map", "0:1000:1", "--map", "10:2000:5"];
-    assert_eq!(words(run(&maps, "id -u; cat /proc/self/uid_map /proc/self/gid_map").ok()), "0 0 1000 1 10 2000 5 0 1000 1 10 2000 5");
+    assert_eq!(
+        words(run(&maps, "id -u; cat /proc/self/uid_map /proc/self/gid_map").ok()),
+        "0 0 1000 1 10 2000 5 0 1000 1 10 2000 5"
+    );
     let file = store.root.join("file");
     std::fs::File::create(&file).unwrap();
     std::os::unix::fs::chown(&file, Some(2004), Some(1000)).unwrap();
     assert_eq!(run(&maps, &format!("stat -c %u:%g {}", file.display())).ok(), "14:0");
     std::fs::remove_file(&file).unwrap();
     let both = ["--map-users", "0:5000:10", "--map-groups", "0:6000:10", "--user", "3:4"];
-    assert_eq!(words(run(&both, "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map").ok()), "3 4 0 5000 10 0 6000 10");
-    assert_eq!(run(&["--hostname", "lab", "--domainname", "example"], "uname -n; cat /proc/sys/kernel/domainname").ok(), "lab\nexample");
+    assert_eq!(
+        words(run(&both, "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map").ok()),
+        "3 4 0 5000 10 0 6000 10"
+    );
+    assert_eq!(
+        run(&["--hostname", "lab", "--domainname", "example"], "uname -n; cat /proc/sys/kernel/domainname").ok(),
+        "lab\nexample"
+    );
     let offsets = run(&["--monotonic", "-1", "--boottime", "86400", "--fork"], "cat /proc/self/timens_offsets").ok();
     assert_eq!(words(offsets), "monotonic -1 0 boottime 86400 0");
     assert_eq!(run(&["--types", "uts", "--workdir", "/usr"], "pwd; exit 3").out, "/usr\n");
@@ -70,7 +84,9 @@ fn an_ordinary_user_may_be_root_of_their_own() {
     }
     let store = Store::new("unshareuser");
     let copy = super::reachable(&store);
-    let run = |flags: &[&str]| super::as_user(&copy, &[&["ns", "unshare"], flags, &["--", "sh", "-c", "id -u; hostname"]].concat());
+    let run = |flags: &[&str]| {
+        super::as_user(&copy, &[&["ns", "unshare"], flags, &["--", "sh", "-c", "id -u; hostname"]].concat())
+    };
     assert_eq!(run(&["--map-root", "--hostname", "mine"]).ok(), "0\nmine");
     let refused = run(&["--types", "net"]).fails(125);
     assert!(refused.contains("EPERM") && refused.contains("hint: add --map-root"), "{refused}");

@@ -24,7 +24,10 @@ fn a_namespace_is_told_as_it_comes_and_goes() {
     let mut lines = std::io::BufReader::new(watch.stdout.take().unwrap()).lines();
     // Other tests' may be among them.
     let mut next = |event: &str| {
-        lines.by_ref().map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()).find(|change| change["inode"] == inode && change["event"] == event)
+        lines
+            .by_ref()
+            .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap())
+            .find(|change| change["inode"] == inode && change["event"] == event)
     };
     assert_eq!(next("new").unwrap()["kind"], "uts");
     drop(sandbox);
