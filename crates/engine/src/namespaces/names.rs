@@ -49,8 +49,14 @@ fn foreign(path: &str) -> Option<Owner> {
         let next = words.peek().copied();
         let unit = word.strip_suffix(".scope").unwrap_or(word);
         // What systemd makes has the engine's word before the id: `docker-ID.scope`, `libpod-ID.scope`.
-        let by_prefix =
-            [("docker-", "docker"), ("libpod-", "podman"), ("crio-", "kubernetes"), ("cri-containerd-", "kubernetes")];
+        // The first is one of ours that is in another store, or that we may not read of.
+        let by_prefix = [
+            ("cella-", "cella"),
+            ("docker-", "docker"),
+            ("libpod-", "podman"),
+            ("crio-", "kubernetes"),
+            ("cri-containerd-", "kubernetes"),
+        ];
         for (prefix, engine) in by_prefix {
             if let Some(id) = unit.strip_prefix(prefix).filter(|id| is_id(id)) {
                 return some(engine, id);
@@ -126,6 +132,7 @@ mod tests {
             (format!("0::/kubepods.slice/x.slice/cri-containerd-{ID}.scope"), "kubernetes:4f1c2a3b4c5d"),
             ("0::/cella.slice/cella-ab12.scope".to_owned(), "cella:web"),
             ("4:memory:/cella-ab12/inner".to_owned(), "cella:web"),
+            (format!("4:memory:/cella-{ID}"), "cella:4f1c2a3b4c5d"),
         ];
         let ours = [("cella-ab12.scope".to_owned(), "web".to_owned()), ("cella-ab12".to_owned(), "web".to_owned())];
         for (text, wanted) in cases {

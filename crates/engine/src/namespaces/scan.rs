@@ -61,14 +61,27 @@ pub(crate) struct Scan {
 impl Scan {
     /// Looks at all processes; `members_of` names a kind whose members are remembered.
     pub(crate) fn new(members_of: Option<NamespaceKind>) -> Result<Self> {
-        let mut survey = Survey::open()?;
-        let user = survey.links(kernel::process::id())?.own.first().copied();
-        let mut scan = Self { survey, found: HashMap::new(), hidden: 0, user, members_of, members: HashMap::new() };
+        let mut scan = Self::empty(members_of)?;
         for pid in scan.survey.pids()? {
             scan.process(pid)?;
         }
         scan.mounts();
         Ok(scan)
+    }
+
+    /// Looks at these processes only, and at no mounts.
+    pub(crate) fn of(pids: &[i32]) -> Result<Self> {
+        let mut scan = Self::empty(None)?;
+        for pid in pids {
+            scan.process(*pid)?;
+        }
+        Ok(scan)
+    }
+
+    fn empty(members_of: Option<NamespaceKind>) -> Result<Self> {
+        let mut survey = Survey::open()?;
+        let user = survey.links(kernel::process::id())?.own.first().copied();
+        Ok(Self { survey, found: HashMap::new(), hidden: 0, user, members_of, members: HashMap::new() })
     }
 
     /// A process that is gone by now counts for nothing; one that we may not see is counted.

@@ -45,20 +45,35 @@ pub trait Watching {
     fn heard(&mut self, change: Option<&Change>) -> bool;
 }
 
-/// After the news of a process so long is waited for further ones.
-const SETTLE_MS: u64 = 20;
+/// After the end of a process so long is waited for further ones; and so many times what a look at everything takes, so that
+/// a host on which processes end all the time is not looked at all the time.
+const SETTLE_MS: u64 = 100;
+const SHARE: u64 = 4;
+
+/// Namespaces that are there, as they were when they were seen first.
+type Known = HashMap<Key, NamespaceRow>;
 
 pub(super) fn watch(interval_ms: u64, ours: &[(String, String)], watching: &mut dyn Watching) -> Result<()> {
     // Before the first look, so that nothing is between both.
     let events = ProcessEvents::open().ok();
-    let mut known = look(ours, &HashMap::new())?;
+    let (mut known, mut cost) = look(ours, &Known::new())?;
     watching.begin(if events.is_some() { Source::Events } else { Source::Looks });
     let mut next = monotonic_ms() + interval_ms;
     loop {
-        let stirred = wait(events.as_ref(), next)?;
-        let due = monotonic_ms() >= next;
-        if due || stirred {
-            let seen = look(ours, &known)?;
+        let heard = wait(events.as_ref(), next)?;
+        let born = look_at(&heard, ours, &known)?;
+        for change in changes(&Known::new(), &born) {
+            if !watching.heard(Some(&change)) {
+                return Ok(());
+            }
+        }
+        known.extend(born);
+        if heard.iter().any(|event| matches!(event, ProcessEvent::Ended(_) | ProcessEvent::Lost)) {
+            next = next.min(monotonic_ms() + SETTLE_MS.max(SHARE * cost));
+        }
+        if monotonic_ms() >= next {
+            let seen;
+            (seen, cost) = look(ours, &known)?;
             for change in changes(&known, &seen) {
                 if !watching.heard(Some(&change)) {
                     return Ok(());
@@ -73,41 +88,57 @@ pub(super) fn watch(interval_ms: u64, ours: &[(String, String)], watching: &mut 
     }
 }
 
-/// Waits for news, or for the next look: was there news of a process that may have other namespaces, or that has ended?
-fn wait(events: Option<&ProcessEvents>, next: u64) -> Result<bool> {
+/// Waits for news, or for the next look.
+fn wait(events: Option<&ProcessEvents>, next: u64) -> Result<Vec<ProcessEvent>> {
     let left = next.saturating_sub(monotonic_ms());
-    let Some(events) = events else {
-        event::wait(&[], Some(left)).doing(|| "wait")?;
-        return Ok(false);
-    };
-    let ready = event::wait(&[(events.as_fd(), Interest::Read)], Some(left)).doing(|| "wait for news of processes")?;
-    if ready.first() != Some(&true) {
-        return Ok(false);
+    let watched: Vec<_> = events.iter().map(|events| (events.as_fd(), Interest::Read)).collect();
+    let ready = event::wait(&watched, Some(left)).doing(|| "wait for news of processes")?;
+    match events.filter(|_| ready.first() == Some(&true)) {
+        Some(events) => events.heard().doing(|| "hear of processes"),
+        None => Ok(Vec::new()),
     }
-    event::wait(&[], Some(SETTLE_MS)).doing(|| "wait")?;
-    let heard = events.heard().doing(|| "hear of processes")?;
-    Ok(heard.iter().any(|one| match one {
-        ProcessEvent::Born(_) | ProcessEvent::Executed(_) | ProcessEvent::Ended(_) | ProcessEvent::Lost => true,
-    }))
 }
 
-/// All there is now. What is known already is not asked about again.
-fn look(ours: &[(String, String)], known: &HashMap<Key, NamespaceRow>) -> Result<HashMap<Key, NamespaceRow>> {
+/// What those who were born or began another program are in, that was not known: at once, before they are gone.
+fn look_at(heard: &[ProcessEvent], ours: &[(String, String)], known: &Known) -> Result<Known> {
+    let mut pids: Vec<i32> = heard
+        .iter()
+        .filter_map(|event| match event {
+            ProcessEvent::Born(pid) | ProcessEvent::Executed(pid) => Some(*pid),
+            ProcessEvent::Ended(_) | ProcessEvent::Lost => None,
+        })
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    if pids.is_empty() {
+        return Ok(Known::new());
+    }
+    let mut scan = Scan::of(&pids).doing(|| "look at processes")?;
+    scan.found.retain(|key, _| !known.contains_key(key));
+    scan.ask();
+    Ok(rows(&mut scan, ours, known))
+}
+
+/// All there is now, and how many milliseconds it took. What is known already is as it was.
+fn look(ours: &[(String, String)], known: &Known) -> Result<(Known, u64)> {
+    let began = monotonic_ms();
     let mut scan = Scan::new(None).doing(|| "look at namespaces")?;
     scan.ask();
-    let mut seen = Processes::default();
-    let keys: Vec<Key> = scan.found.keys().copied().collect();
-    let mut rows = HashMap::with_capacity(keys.len());
-    for key in keys {
-        let row = known.get(&key).cloned().or_else(|| scan.row(key, ours, &mut seen));
-        rows.extend(row.map(|row| (key, row)));
-    }
-    Ok(rows)
+    let mut all = rows(&mut scan, ours, known);
+    all.extend(scan.found.keys().copied().filter_map(|key| Some((key, known.get(&key)?.clone()))));
+    Ok((all, monotonic_ms() - began))
 }
 
-fn changes(before: &HashMap<Key, NamespaceRow>, now: &HashMap<Key, NamespaceRow>) -> Vec<Change> {
+/// Those of a look that are not known.
+fn rows(scan: &mut Scan, ours: &[(String, String)], known: &Known) -> Known {
+    let mut seen = Processes::default();
+    let keys: Vec<Key> = scan.found.keys().copied().filter(|key| !known.contains_key(key)).collect();
+    keys.into_iter().filter_map(|key| Some((key, scan.row(key, ours, &mut seen)?))).collect()
+}
+
+fn changes(before: &Known, now: &Known) -> Vec<Change> {
     let time = spec::timestamp::format(now_ns());
-    let only = |one: &HashMap<Key, NamespaceRow>, other: &HashMap<Key, NamespaceRow>, event: &'static str| {
+    let only = |one: &Known, other: &Known, event: &'static str| {
         let mut rows: Vec<(Key, NamespaceRow)> =
             one.iter().filter(|(key, _)| !other.contains_key(key)).map(|(key, row)| (*key, row.clone())).collect();
         rows.sort_by_key(|(key, _)| *key);

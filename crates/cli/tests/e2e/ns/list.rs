@@ -157,6 +157,40 @@ fn containers_are_named_and_what_drives_a_terminal_is_not_printed() {
 }
 
 #[test]
+fn containers_of_other_engines_are_known_by_their_groups() {
+    if !is_root("containers_of_other_engines_are_known_by_their_groups") {
+        return;
+    }
+    let (store, sandbox) = (Store::new("nsforeign"), Sandbox::new(&["--uts"]));
+    // The groups that docker and LXC make, without either.
+    let roots = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let root = roots.into_iter().find(|root| root.join("cgroup.procs").exists()).unwrap();
+    let id = format!("{:064x}", std::process::id());
+    for (group, engine, name) in
+        [(format!("docker/{id}"), "docker", id.as_str()), ("lxc.payload.e2e".into(), "lxc", "e2e")]
+    {
+        let directory = root.join(&group);
+        let made = directory.parent().is_some_and(|parent| parent != root && !parent.exists());
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("cgroup.procs"), sandbox.text()).unwrap();
+        let row = rows(&store).remove(&sandbox.inode("uts")).unwrap();
+        let by_name = store.cella(&["ns", "id", &format!("pid:{}@{engine}:{name}", sandbox.pid())]);
+        std::fs::write(root.join("cgroup.procs"), sandbox.text()).unwrap();
+        std::fs::remove_dir(&directory).unwrap();
+        if made {
+            std::fs::remove_dir(directory.parent().unwrap()).unwrap();
+        }
+        assert_eq!(
+            (row["container"]["engine"].as_str(), row["container"]["name"].as_str()),
+            (Some(engine), Some(name))
+        );
+        by_name.ok();
+    }
+    drop(sandbox);
+    store.finish();
+}
+
+#[test]
 fn an_ordinary_user_sees_their_own_and_is_told_what_is_hidden() {
     if !is_root("an_ordinary_user_sees_their_own_and_is_told_what_is_hidden") {
         return;

@@ -35,7 +35,7 @@ fn namespaces_begin_as_with_unshare() {
             "{ours:?}"
         );
     }
-    let inside = "readlink /proc/self/ns/pid > /dev/null; echo $$; ls -d /proc/[0-9]* | wc -l";
+    let inside = "readlink /proc/self/ns/pid > /dev/null; echo $$; set -- /proc/[0-9]*; echo $#";
     let peer = said("unshare", &["--pid", "--fork", "--mount-proc", "sh", "-c", inside]);
     let flags = ["ns", "unshare", "--types", "pid", "--fork", "--mount-proc", "--", "sh", "-c", inside];
     assert_eq!(store.cella(&flags).ok(), peer);
