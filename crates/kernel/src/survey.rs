@@ -140,7 +140,7 @@ impl Survey {
     pub fn brief(&mut self, pid: i32) -> Result<Brief> {
         let mut buffer = [0; SMALL];
         let text = self.read(pid, "stat", &mut buffer)?;
-        brief(text).ok_or_else(|| Error::new(format!("parse /proc/{pid}/stat"), Errno::INVAL))
+        Brief::parse(text).ok_or_else(|| Error::new(format!("parse /proc/{pid}/stat"), Errno::INVAL))
     }
 
     /// Its command line; of one that has none, its name in brackets. Bytes of anybody's choice.
@@ -264,17 +264,21 @@ fn numbers(directory: impl AsFd, names: &mut [MaybeUninit<u8>]) -> Result<Vec<i3
     Ok(list)
 }
 
-/// A name may hold anything, also what looks like the rest of the line: it ends with the last bracket.
-fn brief(stat: &[u8]) -> Option<Brief> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    // From the fifth on: the twentieth is the number of threads, the twenty-second the start.
-    let threads = fields.nth(15)?.parse().ok()?;
-    let start = fields.nth(1)?.parse().ok()?;
-    Some(Brief { parent, start, threads, is_zombie: ["Z", "X", "x"].contains(&state) })
+impl Brief {
+    /// What a line of `/proc/PID/stat` says. A name may hold anything, also what looks like the rest of the line: it ends with
+    /// the last bracket.
+    #[must_use]
+    pub fn parse(stat: &[u8]) -> Option<Self> {
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        // From the fifth on: the twentieth is the number of threads, the twenty-second the start.
+        let threads = fields.nth(15)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        Some(Self { parent, start, threads, is_zombie: ["Z", "X", "x"].contains(&state) })
+    }
 }
 
 #[cfg(test)]
@@ -285,9 +289,9 @@ mod tests {
     #[test]
     fn a_name_that_looks_like_the_rest_of_the_line_does_not_shift_fields() {
         let stat = b"12 (a) Z 1 2\n3 (b) S 7 12 12 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 3 0 4242 100 3";
-        assert_eq!(brief(stat), Some(Brief { parent: 7, start: 4242, threads: 3, is_zombie: false }));
-        assert_eq!(brief(b"12 (a"), None);
-        assert_eq!(brief(b"12 (a) Z 1"), None);
+        assert_eq!(Brief::parse(stat), Some(Brief { parent: 7, start: 4242, threads: 3, is_zombie: false }));
+        assert_eq!(Brief::parse(b"12 (a"), None);
+        assert_eq!(Brief::parse(b"12 (a) Z 1"), None);
     }
 
     #[test]
@@ -324,13 +328,13 @@ mod tests {
         fn whatever_a_process_calls_itself(name in proptest::collection::vec(any::<u8>(), 0..16), start in any::<u64>()) {
             let rest = format!(") S 7 1 1 0 -1 4 1 0 0 0 7 8 0 0 20 0 3 0 {start} 1 3");
             let line = [b"12 (", &name[..], rest.as_bytes()].concat();
-            prop_assert_eq!(brief(&line), Some(Brief { parent: 7, start, threads: 3, is_zombie: false }));
+            prop_assert_eq!(Brief::parse(&line), Some(Brief { parent: 7, start, threads: 3, is_zombie: false }));
         }
 
         #[test]
         fn whatever_is_read_of_a_process(line in proptest::collection::vec(any::<u8>(), 0..80)) {
             // No number of it is trusted before it is read as one.
-            prop_assert!(brief(&line).is_none() || line.contains(&b')'));
+            prop_assert!(Brief::parse(&line).is_none() || line.contains(&b')'));
         }
     }
 }
