@@ -46,10 +46,11 @@ impl AsFd for ProcessEvents {
 }
 
 impl ProcessEvents {
-    /// Listens. Nothing is ever heard in another pid or user namespace than the first: the kernel refuses, or is silent.
+    /// Listens.
     ///
     /// # Errors
-    /// socket(2)'s, bind(2)'s: `EPERM`; `EPROTONOSUPPORT` for a kernel without it.
+    /// socket(2)'s, bind(2)'s: `EPERM`; `EPROTONOSUPPORT` for a kernel without it; `EOPNOTSUPP` when the kernel says nothing at
+    /// all, as in another pid or user namespace than the first.
     pub fn open() -> Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let protocol = std::num::NonZeroU32::new(CONNECTOR).map(Protocol::from_raw);
@@ -60,7 +61,20 @@ impl ProcessEvents {
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 4 << 20).ok();
         rustix::net::sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .call(|| "send(PROC_CN_MCAST_LISTEN)")?;
-        Ok(Self(socket))
+        let listening = Self(socket);
+        match listening.is_answered()? {
+            true => Ok(listening),
+            false => Err(crate::Error::new("recv(PROC_CN_MCAST_LISTEN): no answer", Errno::OPNOTSUPP)),
+        }
+    }
+
+    /// Is the request answered? That is so by the time it is sent, or never.
+    fn is_answered(&self) -> Result<bool> {
+        const PATIENCE_MS: u64 = 20;
+        crate::event::wait(&[(self.as_fd(), crate::event::Interest::Read)], Some(PATIENCE_MS))?;
+        let mut answered = false;
+        self.each(&mut |bytes| answered |= word(bytes, 0) == Some(0))?;
+        Ok(answered)
     }
 
     /// What waits to be heard, without waiting.
@@ -68,13 +82,21 @@ impl ProcessEvents {
     /// # Errors
     /// recv(2)'s.
     pub fn heard(&self) -> Result<Vec<ProcessEvent>> {
-        let (mut events, mut buffer) = (Vec::new(), [MaybeUninit::<u8>::uninit(); 512]);
+        let mut events = Vec::new();
+        let lost = self.each(&mut |bytes| events.extend(event(bytes)))?;
+        events.extend(lost.then_some(ProcessEvent::Lost));
+        Ok(events)
+    }
+
+    /// Gives each message that waits to `told`; were there more than there was room for?
+    fn each(&self, told: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let (mut lost, mut buffer) = (false, [MaybeUninit::<u8>::uninit(); 512]);
         loop {
             match rustix::net::recv(&self.0, &mut buffer, RecvFlags::empty()) {
-                Ok(((bytes, _), _)) => events.extend(event(bytes)),
-                Err(Errno::AGAIN) => return Ok(events),
+                Ok(((bytes, _), _)) => told(bytes),
+                Err(Errno::AGAIN) => return Ok(lost),
                 Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => events.push(ProcessEvent::Lost),
+                Err(Errno::NOBUFS) => lost = true,
                 Err(errno) => return Err(errno).call(|| "recv(NETLINK_CONNECTOR)"),
             }
         }
@@ -98,14 +120,18 @@ fn request() -> Vec<u8> {
     bytes
 }
 
+/// A word of the event in a message.
+fn word(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(HEADER + CONNECTOR_HEADER + at..)?.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
+}
+
 /// `struct proc_event`: what, processor, time (8 bytes), then what belongs to it.
 fn event(bytes: &[u8]) -> Option<ProcessEvent> {
     const FORK: u32 = 0x1;
     const EXEC: u32 = 0x2;
     const EXIT: u32 = 0x8000_0000;
     const DATA: usize = 16;
-    let event = bytes.get(HEADER + CONNECTOR_HEADER..)?;
-    let word = |at: usize| event.get(at..).and_then(<[u8]>::first_chunk).map(|bytes| i32::from_ne_bytes(*bytes));
+    let word = |at: usize| word(bytes, at);
     let what = word(0)?.cast_unsigned();
     // A thread has another number than its process.
     let process =
@@ -147,7 +173,7 @@ mod tests {
         let child = crate::namespace::child(crate::namespace::NamespaceSet::EMPTY, || 0).unwrap();
         crate::process::wait(&child.pidfd).unwrap();
         let heard = events.heard().unwrap();
-        assert!(heard.is_empty() || heard.contains(&ProcessEvent::Born(child.pid)), "{heard:?}");
+        assert!(heard.contains(&ProcessEvent::Born(child.pid)), "{heard:?}");
     }
 
     proptest! {

@@ -28,16 +28,15 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for kind in &differences.kinds {
         let [first, second] = kind.inodes;
+        let how = match kind.how.first() {
+            Some(line) => super::short_ids(line),
+            None if kind.same => String::new(),
+            None => "two of them, alike as far as is seen".to_owned(),
+        };
         let word = if kind.same { Cell::green("same") } else { Cell::yellow("differs") };
-        rows.push(vec![
-            kind.kind.into(),
-            word,
-            first.to_string().into(),
-            second.to_string().into(),
-            kind.how.first().cloned().unwrap_or_default().into(),
-        ]);
+        rows.push(vec![kind.kind.into(), word, first.to_string().into(), second.to_string().into(), how.into()]);
         for line in kind.how.iter().skip(1) {
-            rows.push(vec!["".into(), "".into(), "".into(), "".into(), line.as_str().into()]);
+            rows.push(vec!["".into(), "".into(), "".into(), "".into(), super::short_ids(line).into()]);
         }
     }
     output::table(&["TYPE", "", &one.to_string(), &other.to_string(), "HOW"], &rows);

@@ -117,13 +117,34 @@ fn tell_hidden(context: &Context, hidden: &Hidden) {
     }
 }
 
-/// At most so many characters, none of which drives a terminal.
+/// At most so many characters in one line, none of which drives a terminal.
 fn cut(text: &str, most: usize) -> String {
-    let plain = crate::output::plain(text);
+    let plain = crate::output::plain(&text.replace(['\n', '\t'], " "));
     match plain.chars().count() > most {
         true => plain.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
         false => plain,
     }
+}
+
+/// With each id of 64 digits as its first twelve: a person tells two apart by less.
+fn short_ids(text: &str) -> String {
+    const LONG: usize = 64;
+    const SHORT: usize = 12;
+    let (mut all, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(first) = rest.chars().next() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (taken, kept) = match digits {
+            LONG => (LONG, SHORT),
+            0 => (first.len_utf8(), first.len_utf8()),
+            count => (count, count),
+        };
+        all.push_str(rest.get(..kept).unwrap_or_default());
+        if taken > kept {
+            all.push('…');
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    all
 }
 
 /// What keeps a namespace alive, in words: its oldest process, or what else.
@@ -157,4 +178,24 @@ fn or_dash<T: ToString>(number: Option<T>) -> String {
 fn ranges(list: &[[u32; 3]]) -> String {
     let one = |[inside, outside, count]: &[u32; 3]| format!("{inside}:{outside}:{count}");
     if list.is_empty() { "none".to_owned() } else { list.iter().map(one).collect::<Vec<_>>().join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_ids_are_cut() {
+        let id = "ab".repeat(32);
+        assert_eq!(short_ids(&format!("/x-{id}.scope/é")), "/x-abababababab….scope/é");
+        assert_eq!(short_ids(&format!("{id}0")), format!("{id}0"));
+        assert_eq!(short_ids("/user.slice"), "/user.slice");
+    }
+
+    #[test]
+    fn a_cut_text_has_no_more_characters_than_asked_for() {
+        assert_eq!(cut("äöüß", 4), "äöüß");
+        assert_eq!(cut("äöüßx", 4), "äöü…");
+        assert_eq!(cut("a\u{1b}[m", 9), "a\u{fffd}[m");
+    }
 }

@@ -84,7 +84,7 @@ fn mounts(details: &ProcessDetails, most: usize) {
             mount.target.as_str().into(),
             mount.kind.as_str().into(),
             mount.source.as_str().into(),
-            mount.root.as_str().into(),
+            super::short_ids(&mount.root).into(),
             mount.options.as_str().into(),
         ]
     };
@@ -149,7 +149,7 @@ fn inside(inside: &Inside) {
 fn rest(details: &ProcessDetails) {
     output::line("\ncontrol groups");
     for group in &details.groups {
-        output::line(&output::plain(group));
+        output::line(&output::plain(&super::short_ids(group)));
     }
     if let Some(clock) = &details.clock {
         let seconds = |ns: i128| format!("{}.{:03} s", ns / 1_000_000_000, (ns % 1_000_000_000).abs() / 1_000_000);

@@ -50,7 +50,7 @@ impl Watching for Screen {
                 format!("by the kernel's news of processes, and a look every {} ms", self.interval_ms)
             }
             WatchSource::Looks => format!(
-                "by a look every {} ms: news of processes is for root in the first namespaces, shorter lives are missed",
+                "by a look every {} ms: news of processes is for the first namespaces only, and shorter lives are missed",
                 self.interval_ms
             ),
         };
