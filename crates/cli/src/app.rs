@@ -123,7 +123,7 @@ fn base() -> Command {
         ))
         .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).help("Show no progress and no warnings"))
         .disable_help_subcommand(true)
-        .after_help("Example:\n  cella run --rm host -- sh -c 'hostname; id -un'\n\ncella help TOPIC explains: images, systems, networks, limits, isolation, files, exit-codes")
+        .after_help("Example:\n  cella run --rm host -- sh -c 'hostname; id -un'\n\ncella help TOPIC explains: images, systems, networks, limits, isolation, namespaces, files, exit-codes")
 }
 
 /// With every verb: for help, completions, man pages, and words that are none.
