@@ -123,6 +123,43 @@ mod tests {
     use crate::process::Forked;
 
     #[test]
+    fn a_number_that_is_given_again_is_another_process() {
+        if process::euid() != 0 {
+            println!("SKIPPED: a_number_that_is_given_again_is_another_process: it needs root");
+            return;
+        }
+        let kinds = NamespaceSet::of(&[NamespaceKind::Pid, NamespaceKind::Mount]);
+        // Process 1 of its own namespace can say which number comes next.
+        let alone = crate::namespace::child(kinds, || {
+            crate::mount::set_all_propagation(crate::types::Propagation::Private).unwrap();
+            let tree = crate::mount::new("proc", &[], 0).unwrap();
+            crate::mount::attach(tree, crate::root::open_directory_path("/proc".as_ref()).unwrap()).unwrap();
+            let sleeper = || {
+                crate::namespace::child(NamespaceSet::EMPTY, || {
+                    loop {
+                        std::thread::park()
+                    }
+                })
+                .unwrap()
+            };
+            let first = sleeper();
+            let handle = Handle::open(first.pid).unwrap();
+            process::signal(&first.pidfd, libc::SIGKILL).unwrap();
+            process::wait(&first.pidfd).unwrap();
+            let last = (first.pid - 1).to_string();
+            crate::idmap::write_file("/proc/sys/kernel/ns_last_pid".as_ref(), last.as_bytes()).unwrap();
+            let second = sleeper();
+            assert_eq!(second.pid, first.pid);
+            assert!(Namespace::of(first.pid, NamespaceKind::Net).is_ok(), "by its number the other one is found");
+            assert!(handle.namespace(NamespaceKind::Net).unwrap_err().is(Errno::SRCH));
+            assert!(handle.root().unwrap_err().is(Errno::SRCH));
+            assert_ne!(handle.identity(), Handle::open(second.pid).unwrap().identity());
+            0
+        });
+        assert_eq!(process::wait(&alone.unwrap().pidfd).unwrap(), process::Exit::Code(0));
+    }
+
+    #[test]
     fn an_identity_is_no_other_processs() {
         let own = Handle::open(process::id()).unwrap();
         assert!(own.is_alive() && own.different().unwrap().is_empty());

@@ -426,6 +426,11 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Ends a forked child with what `body` answers; a panic ends it, too (101), and never becomes its parent's second self.
+pub(crate) fn end_after(body: impl FnOnce() -> i32) -> ! {
+    exit_now(std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(101))
+}
+
 /// Copies `fd` to the number `to`, which stays open over execve.
 ///
 /// # Errors

@@ -47,6 +47,8 @@ pub(super) fn enter(target: Target, entering: &Entering, program: &Program) -> R
         Target::Process(handle) if entering.chroot => Some(handle.root().doing(|| format!("enter {name}"))?),
         Target::Process(_) | Target::File(_) => None,
     };
+    // Whoever is in there and may trace us, or write to what we are, has nothing of us before the program begins.
+    process::set_undumpable()?;
     if kinds.has(NamespaceKind::User) && !entering.keep_ids {
         // Only who has rights out here can; who has not, tries inside.
         process::set_groups(&[]).ok();

@@ -120,13 +120,10 @@ pub(super) fn look(handle: &Handle) -> Result<Inside> {
     }
     let (read, write) = event::pipe()?;
     let visitor = child(NamespaceSet::EMPTY, || {
-        if process::euid() == 0 {
-            process::set_undumpable().ok();
+        if process::set_undumpable().is_err() {
+            return 1;
         }
-        let seen = match kinds.is_empty()
-            || kinds.has(NamespaceKind::User) && handle.enter(kinds).is_ok()
-            || handle.enter(kinds).is_ok()
-        {
+        let seen = match kinds.is_empty() || handle.enter(kinds).is_ok() {
             true => seen(),
             false => Inside {
                 unseen: vec![format!("{}: to look there needs the right to enter it", wanted)],

@@ -65,7 +65,13 @@ fn process(text: &str) -> Result<Handle> {
             Err(Error::new(Kind::NotFound, format!("{text} is a thread, and no process")))
         }
         Err(error) if error.is(Errno::SRCH) => Err(unknown()),
-        other => Ok(other?),
+        Err(error) => Err(error.into()),
+        Ok(handle) if handle.checked(kernel::procfs::life(pid)).is_ok_and(|(_, state)| state == 'Z') => {
+            let error =
+                Error::new(Kind::NotFound, format!("process {text} has ended, and is in no namespace any more"));
+            Err(error.hint("its parent has not waited for it"))
+        }
+        Ok(handle) => Ok(handle),
     }
 }
 

@@ -125,7 +125,10 @@ impl Unmapped {
                 drop(gate);
                 let opened = wait_at(&entry);
                 drop(entry);
-                process::exit_now(if opened { body() } else { 125 })
+                if !opened {
+                    process::exit_now(125);
+                }
+                process::end_after(body)
             }
         }
     }
@@ -269,6 +272,12 @@ mod tests {
             Err(error) => assert!(error.is(Errno::PERM), "{error}"),
         }
         assert!(!handle.is_alive());
+    }
+
+    #[test]
+    fn a_child_that_panics_ends() {
+        let child = crate::namespace::child(NamespaceSet::EMPTY, || panic!("on purpose")).unwrap();
+        assert_eq!(process::wait(&child.pidfd).unwrap(), Exit::Code(101));
     }
 
     #[test]

@@ -80,14 +80,14 @@ pub use handle::{Namespace, NamespaceId, parse_link};
 pub use pin::{clear as clear_pins, pin, prepare as prepare_pins, unpin};
 pub use set::{NamespaceSet, kind};
 
-/// A child in new namespaces of these kinds, and otherwise as we are, that runs `body`; its answer is the exit code. The caller
-/// must have one thread only. A user namespace has no ids then: [`crate::idmap::Unmapped`] gives it some.
+/// A child in new namespaces of these kinds, and otherwise as we are, that runs `body`; its answer is the exit code (101 after a
+/// panic). The caller must have one thread only. A user namespace has no ids then: [`crate::idmap::Unmapped`] gives it some.
 ///
 /// # Errors
 /// clone3(2)'s: `EPERM` without CAP_SYS_ADMIN.
 pub fn child(kinds: NamespaceSet, body: impl FnOnce() -> i32) -> Result<Child> {
     match process::clone(kinds.flags(), None)? {
-        Forked::Child => process::exit_now(body()),
+        Forked::Child => process::end_after(body),
         Forked::Parent(child) => Ok(child),
     }
 }

@@ -59,6 +59,27 @@ fn a_process_that_is_gone_or_a_thread_is_no_target() {
 }
 
 #[test]
+fn a_process_that_nobody_has_waited_for_is_no_target() {
+    if !is_root("a_process_that_nobody_has_waited_for_is_no_target") {
+        return;
+    }
+    let store = Store::new("zombie");
+    let mut ended = Command::new("true").spawn().unwrap();
+    let pid = ended.id().to_string();
+    let status = format!("/proc/{pid}/status");
+    crate::support::until("its end", || std::fs::read_to_string(&status).unwrap().contains("State:\tZ"));
+    let refused = store.cella(&["ns", "show", &pid]).fails(1);
+    assert!(
+        refused.starts_with(&format!("cella: process {pid} has ended, and is in no namespace any more\n")),
+        "{refused}"
+    );
+    store.cella(&["ns", "enter", &pid, "--", "true"]).fails(125);
+    store.cella(&["ns", "ls"]).ok();
+    ended.wait().unwrap();
+    store.finish();
+}
+
+#[test]
 fn a_file_that_is_no_namespace_is_refused_and_not_waited_for() {
     if !is_root("a_file_that_is_no_namespace_is_refused_and_not_waited_for") {
         return;

@@ -19,6 +19,10 @@ fn a_process_is_entered_as_nsenter_does() {
     let target = plain.text();
     let theirs = said("nsenter", &["-t", &target, "-m", "-u", "-i", "-n", "-C", "-T", "sh", "-c", LOOK]);
     assert_eq!(store.cella(&["ns", "enter", &target, "--", "sh", "-c", LOOK]).ok(), theirs);
+    // Nothing that we have open goes with it.
+    let open = ["sh", "-c", "ls /proc/$$/fd"];
+    let theirs = said("nsenter", &[&["-t", &target, "-u"], &open[..]].concat());
+    assert_eq!(store.cella(&[&["ns", "enter", &target, "--"], &open[..]].concat()).ok(), theirs);
     // A part of them.
     let theirs = said("nsenter", &["-t", &target, "-u", "-n", "sh", "-c", LOOK]);
     assert_eq!(store.cella(&["ns", "enter", "--types", "uts,net", &target, "--", "sh", "-c", LOOK]).ok(), theirs);
