@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use kernel::Errno;
 use kernel::idmap::{self, Map, Maps};
 use kernel::mount::{self, Depth};
 use kernel::namespace::NamespaceSet;
 use kernel::process;
 use kernel::types::{IdRange, NamespaceKind, Propagation, attr};
+use kernel::{Call, Errno};
 
 use super::enter::kinds_of;
 use super::program::{self, Program};
@@ -58,7 +58,7 @@ struct Ready {
 pub(super) fn unshare(asked: &Unsharing, program: &Program) -> Result<i32> {
     let ready = check(asked)?;
     let done = match &ready.maps {
-        Some(maps) => idmap::unshare_mapped(ready.kinds.without(NamespaceKind::User), maps),
+        Some(maps) => idmap::unshare_with(ready.kinds.without(NamespaceKind::User), |pid| set_ids(pid, maps)),
         None => kernel::namespace::unshare(ready.kinds.flags()),
     };
     done.map_err(|error| refused(&ready, error))?;
@@ -154,9 +154,47 @@ fn maps_of(asked: &Unsharing) -> Result<Option<Maps>> {
         })
     };
     let (users, groups) = (side(&asked.user_maps, "map of users")?, side(&asked.group_maps, "map of groups")?);
-    // Without rights outside the kernel wants the groups' right given up first.
-    let own = process::euid() != 0;
-    Ok(Some(Maps { users, groups, deny_groups: own }))
+    // Of who has no rights outside the kernel wants the groups' right given up first; unless others lend them ids.
+    let deny_groups = process::euid() != 0 && is_own(&groups, process::real_ids().1);
+    Ok(Some(Maps { users, groups, deny_groups }))
+}
+
+/// Is it the map that everybody may set, of their own id alone?
+fn is_own(map: &Map, id: u32) -> bool {
+    matches!(map.ranges(), [one] if one.outside == id && one.count == 1)
+}
+
+/// Sets the ids of the process `pid`. An ordinary user has further ones lent by `/etc/subuid` and `/etc/subgid`, which two small
+/// programs of the host look after.
+fn set_ids(pid: i32, maps: &Maps) -> kernel::Result<()> {
+    let (uid, gid) = process::real_ids();
+    if process::euid() == 0 || (is_own(&maps.users, uid) && is_own(&maps.groups, gid)) {
+        return maps.write(pid);
+    }
+    match is_own(&maps.groups, gid) {
+        true => idmap::deny_groups(pid).and_then(|()| idmap::write_groups(pid, maps.groups.ranges()))?,
+        false => lend("newgidmap", pid, &maps.groups)?,
+    }
+    match is_own(&maps.users, uid) {
+        true => idmap::write_users(pid, maps.users.ranges()),
+        false => lend("newuidmap", pid, &maps.users),
+    }
+}
+
+fn lend(program: &str, pid: i32, map: &Map) -> kernel::Result<()> {
+    let mut command = std::process::Command::new(program);
+    command.arg(pid.to_string());
+    for range in map.ranges() {
+        command.args([range.inside, range.outside, range.count].map(|number| number.to_string()));
+    }
+    let output = command.output().call(|| format!("execve({program:?})"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+            Err(kernel::Error::new(said, Errno::PERM))
+        }
+    }
 }
 
 /// The map that lines of `INSIDE:OUTSIDE:COUNT` are.
@@ -181,9 +219,11 @@ pub fn map_of(lines: &[String]) -> Result<Map> {
 
 fn refused(ready: &Ready, error: kernel::Error) -> Error {
     let is_root = process::euid() == 0;
-    let is_map = error.call.contains("id_map") || error.call.contains("setgroups");
+    let is_map = ["id_map", "idmap", "setgroups"].iter().any(|word| error.call.contains(word));
     let hint = match error.errno {
-        Errno::PERM if is_map && !is_root => Some("an ordinary user may map only their own id: --map-root"),
+        Errno::PERM | Errno::NOENT if is_map && !is_root => Some(
+            "an ordinary user has their own id (--map-root), and those that newuidmap(1) lends by /etc/subuid and /etc/subgid",
+        ),
         Errno::PERM if is_map => {
             Some("the ids outside have to be ones that our own user namespace has (cat /proc/self/uid_map)")
         }

@@ -45,7 +45,10 @@ impl Maps {
     }
 
     /// Writes them for the process `pid`: groups' right first, since after their map it can not be given up any more.
-    fn write(&self, pid: i32) -> Result<()> {
+    ///
+    /// # Errors
+    /// write(2)'s: `EPERM` when the caller has not the right to give these ids, or they are set already.
+    pub fn write(&self, pid: i32) -> Result<()> {
         if self.deny_groups {
             deny_groups(pid)?;
         }
@@ -205,6 +208,15 @@ fn wait_at(entry: &OwnedFd) -> bool {
 /// # Errors
 /// unshare(2)'s; write(2)'s: `EPERM` when the caller has not the right to give these ids.
 pub fn unshare_mapped(others: NamespaceSet, maps: &Maps) -> Result<()> {
+    unshare_with(others, |pid| maps.write(pid))
+}
+
+/// The same with ids that `set_ids`, in that child, sets for the process whose number it is given: by the help of a program that
+/// may (newuidmap(1)).
+///
+/// # Errors
+/// unshare(2)'s, and those of `set_ids`.
+pub fn unshare_with(others: NamespaceSet, set_ids: impl FnOnce(i32) -> Result<()>) -> Result<()> {
     let pid = process::id();
     let (entry, gate) = event::pipe()?;
     let (answer, told) = event::pipe()?;
@@ -212,11 +224,13 @@ pub fn unshare_mapped(others: NamespaceSet, maps: &Maps) -> Result<()> {
         Forked::Parent(child) => child,
         Forked::Child => {
             drop((gate, answer));
-            if wait_at(&entry) {
-                let code = maps.write(pid).map_or_else(|error| error_bytes(&error), |()| Vec::new());
-                event::write_all(&told, &code).ok();
-            }
-            process::exit_now(0)
+            process::end_after(|| {
+                if wait_at(&entry) {
+                    let answer = set_ids(pid).map_or_else(|error| error_bytes(&error), |()| DONE.to_vec());
+                    event::write_all(&told, &answer).ok();
+                }
+                0
+            })
         }
     };
     drop((entry, told));
@@ -231,6 +245,9 @@ pub fn unshare_mapped(others: NamespaceSet, maps: &Maps) -> Result<()> {
     done
 }
 
+/// What says that it is done: no error has the number 0.
+const DONE: [u8; 4] = [0; 4];
+
 /// An error as it goes through a pipe: the number, then the words.
 fn error_bytes(error: &Error) -> Vec<u8> {
     [&error.errno.raw_os_error().to_ne_bytes()[..], error.call.as_bytes()].concat()
@@ -238,7 +255,8 @@ fn error_bytes(error: &Error) -> Vec<u8> {
 
 fn error_of(bytes: &[u8]) -> Result<()> {
     match bytes.split_first_chunk() {
-        None => Ok(()),
+        None => Err(Error::new("read(helper): it ended without a word", Errno::PIPE)),
+        Some((&DONE, _)) => Ok(()),
         Some((number, call)) => {
             let errno = Errno::from_raw_os_error(i32::from_ne_bytes(*number));
             Err(Error::new(String::from_utf8_lossy(call), errno))
@@ -284,6 +302,7 @@ mod tests {
     fn errors_go_through_a_pipe() {
         let error = Error::new("write(\"/proc/1/uid_map\", \"0 0 1\")", Errno::PERM);
         assert_eq!(error_of(&error_bytes(&error)), Err(error));
-        assert_eq!(error_of(&[]), Ok(()));
+        assert_eq!(error_of(&DONE), Ok(()));
+        assert!(error_of(&[]).unwrap_err().is(Errno::PIPE));
     }
 }

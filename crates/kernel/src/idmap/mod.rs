@@ -13,7 +13,7 @@ use crate::types::{IdRange, NamespaceKind};
 mod child;
 mod map;
 
-pub use child::{Mapped, Maps, Unmapped, unshare_mapped};
+pub use child::{Mapped, Maps, Unmapped, unshare_mapped, unshare_with};
 pub use map::{BadMap, MOST_BYTES, MOST_LINES, Map};
 
 /// The maps of a process: users, then groups, as the reader's own user namespace sees the ids outside.

@@ -155,12 +155,8 @@ fn an_id_map_without_the_right_leaves_no_process() {
     let store = Store::new("noright");
     let copy = reachable(&store);
     let refused = as_user(&copy, &["ns", "unshare", "--map", "0:100000:65536", "--", "sleep", "999"]).fails(125);
-    assert!(
-        refused.contains("uid_map")
-            && refused.contains("EPERM")
-            && refused.contains("hint: an ordinary user may map only their own id: --map-root"),
-        "{refused}"
-    );
+    assert!(refused.starts_with("cella: cannot make namespaces user: ") && refused.contains("newgidmap"), "{refused}");
+    assert!(refused.contains("hint: an ordinary user has their own id (--map-root)"), "{refused}");
     let refused = as_user(&copy, &["ns", "enter", "--types", "mnt", "1", "--", "true"]).fails(125);
     assert!(refused.contains("EACCES") || refused.contains("EPERM"), "{refused}");
     let refused = as_user(&copy, &["ns", "pin", "--net", "mine"]).fails(1);

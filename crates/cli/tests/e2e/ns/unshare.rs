@@ -93,3 +93,36 @@ fn an_ordinary_user_may_be_root_of_their_own() {
     std::fs::remove_file(copy).unwrap();
     store.finish();
 }
+
+#[test]
+fn lent_ids_come_through_newuidmap() {
+    let test = "unshare::lent_ids_come_through_newuidmap";
+    if !is_root(test) {
+        return;
+    }
+    if !std::path::Path::new("/usr/bin/newuidmap").exists() {
+        crate::support::skip(test, "newuidmap is not installed");
+        return;
+    }
+    let store = Store::new("unsharelent");
+    let (copy, file) = (super::reachable(&store), |name: &str| store.root.join(name).display().to_string());
+    // /etc/subuid of this machine stays as it is: others are mounted over it in a mount namespace of our own.
+    std::fs::write(file("passwd"), "lent:x:4712:4712::/:/bin/sh\n").unwrap();
+    std::fs::write(file("sub"), "lent:700000:1000\n").unwrap();
+    let script = format!(
+        "cat /etc/passwd >> {0} && touch /etc/subuid /etc/subgid && mount --bind {0} /etc/passwd && \
+         mount --bind {1} /etc/subuid && mount --bind {1} /etc/subgid && \
+         exec setpriv --reuid=4712 --regid=4712 --clear-groups {2} ns unshare --map 0:4712:1 --map 1:700000:1000 -- \
+         sh -c 'id -u; echo $(cat /proc/self/uid_map /proc/self/gid_map); setpriv --reuid 7 --regid 7 --clear-groups id -u'",
+        file("passwd"),
+        file("sub"),
+        copy.display()
+    );
+    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let lines = "0\n0 4712 1 1 700000 1000 0 4712 1 1 700000 1000\n7";
+    assert_eq!(crate::support::Done::from(output).ok(), lines);
+    for name in ["passwd", "sub", "cella"] {
+        std::fs::remove_file(file(name)).unwrap();
+    }
+    store.finish();
+}
