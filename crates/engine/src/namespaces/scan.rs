@@ -79,8 +79,9 @@ impl Scan {
     }
 
     fn empty(members_of: Option<NamespaceKind>) -> Result<Self> {
-        let mut survey = Survey::open()?;
-        let user = survey.links(kernel::process::id())?.own.first().copied();
+        let survey = Survey::open()?;
+        // By `self`, not by our number: this `/proc` may be of another pid namespace than ours.
+        let user = Namespace::current(NamespaceKind::User).ok().map(|own| own.id().ino);
         Ok(Self { survey, found: HashMap::new(), hidden: 0, user, members_of, members: HashMap::new() })
     }
 
@@ -206,7 +207,8 @@ impl Scan {
 
     /// What is hidden from us.
     pub(crate) fn hidden(&self) -> Hidden {
-        let table = self.survey.mounts(kernel::process::id()).unwrap_or_default();
+        let table = kernel::file::read_lines("/proc/self/mountinfo".as_ref()).unwrap_or_default();
+        let table = String::from_utf8_lossy(&table);
         let root = kernel::process::euid() == 0;
         Hidden { processes: self.hidden, hidepid: mounts::hidden_processes(&table), root }
     }
