@@ -80,7 +80,7 @@ pub(super) fn watch(interval_ms: u64, ours: &[(String, String)], watching: &mut 
                 }
             }
             known = seen;
-            next = monotonic_ms() + interval_ms;
+            next = monotonic_ms() + interval_ms.max(SHARE * cost);
         }
         if !watching.heard(None) {
             return Ok(());
