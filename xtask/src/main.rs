@@ -27,6 +27,8 @@ usage: cargo xtask VERB
                                  a whole Debian up to its last unit, and 50 at once, beside lxc-start and systemd-nspawn
   bench procview [--rounds N] [--only native,lxcfs,cella] [--containers N] [--readers N] [--kills N] [--format …]
                                  /proc in a container: the kernel's, lxcfs's and ours; many at once; the server killed
+  bench namespaces [--rounds N] [--format markdown|json]
+                                 1,000 namespaces and 5,000 processes, listed by lsns and by cella in turn
   fuzz  [--seconds N]            gives each target of fuzz/ input made up for N seconds (60), and shows what it crashes on
   vm make                        a Debian machine for qemu: systemd, control groups of version 2, AppArmor, project quota
   vm run  [OPTIONS] -- SCRIPT    boots it and runs a shell script there, with cella and cella-oci in its PATH

@@ -45,6 +45,10 @@ impl Context {
         Engine::open(self.place.clone())
     }
 
+    pub(crate) fn namespaces(&self) -> engine::namespaces::Namespaces {
+        engine::namespaces::Namespaces::new(self.place.clone())
+    }
+
     /// Does it for each; the failures are told as they come, and the code says whether there was one.
     pub(crate) fn each(names: &[String], mut act: impl FnMut(&str) -> engine::Result<()>) -> engine::Result<i32> {
         let mut last = None;
@@ -76,12 +80,12 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<i32, Failure> {
     };
     let verb = verb.or_else(|| VERBS.iter().find(|verb| verb.name == name));
     let Some(verb) = verb else { return crate::help::topic(sub).map_err(|error| Failure { error, code: 125 }) };
-    (verb.run)(&context, sub).map_err(|error| Failure { code: code_of(verb, &error), error })
+    (verb.run)(&context, sub).map_err(|error| Failure { code: code_of(verb, sub, &error), error })
 }
 
 /// As docker has it: what runs a program has codes of its own; a malformed request is 125; the rest is 1.
-fn code_of(verb: &Verb, error: &Error) -> i32 {
-    let runs = ["run", "create", "exec"].contains(&verb.name);
+fn code_of(verb: &Verb, matches: &ArgMatches, error: &Error) -> i32 {
+    let runs = ["run", "create", "exec"].contains(&verb.name) || verb.name == "ns" && verbs::ns::runs_program(matches);
     match error.kind {
         Kind::NotExecutable | Kind::NoProgram | Kind::Invalid => error.exit_code(),
         Kind::Own | Kind::NotFound | Kind::Conflict if runs => error.exit_code(),
@@ -119,7 +123,7 @@ fn base() -> Command {
         ))
         .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).help("Show no progress and no warnings"))
         .disable_help_subcommand(true)
-        .after_help("Example:\n  cella run --rm host -- sh -c 'hostname; id -un'\n\ncella help TOPIC explains: images, systems, networks, limits, isolation, files, exit-codes")
+        .after_help("Example:\n  cella run --rm host -- sh -c 'hostname; id -un'\n\ncella help TOPIC explains: images, systems, networks, limits, isolation, namespaces, files, exit-codes")
 }
 
 /// With every verb: for help, completions, man pages, and words that are none.

@@ -26,6 +26,10 @@ const TOPICS: &[(&str, &str)] = &[
         "A container has mount, pid, network, ipc, uts, cgroup and user namespaces of its own. Root inside is one of 65,536 ids that nobody else\nhas, with ten capabilities, a filter for system calls, and no way to gain more. cella plan NAME shows each step.\n\n  --userns host --pid host --ipc host --uts host --network host --cgroupns host   share the host's\n  --privileged                                                                   everything its user namespace allows",
     ),
     (
+        "namespaces",
+        "A namespace is one kind of view that some processes share: user, mnt, pid, net, ipc, uts, cgroup, time.\n\n  cella ns ls                                    every one, whose it is, who is in it\n  cella ns tree --svg > namespaces.svg           which was made in which\n  cella ns show web, cella ns diff web 1234      what a process has of its own\n  cella ns id uid:33@web                         what an id inside is outside; web@uid:100033 the other way\n  cella ns enter --types net web -- ip address   a program of the host in the network of a container\n  cella ns unshare --map-root --types net -- sh  a program in new ones; needs no root\n  cella ns pin --net lab                         one that stays; ip netns finds it\n\nA target is a process's number, a container's name (also docker:ID, podman:ID, lxc:NAME), or a file of a namespace.",
+    ),
+    (
         "files",
         "  /var/lib/cella/containers/NAME   definition, changes, log\n  /var/lib/cella/layers            unpacked images\n  /var/lib/cella/volumes           volumes\n  /run/cella                       what runs now, and events.jsonl\n\n--root DIR (or CELLA_ROOT) moves all of it below DIR.",
     ),

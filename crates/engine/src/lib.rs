@@ -17,6 +17,7 @@ mod info;
 mod list;
 mod logs;
 mod names;
+pub mod namespaces;
 mod network;
 mod networks;
 mod plan_for;

@@ -296,6 +296,14 @@ pub fn read_small(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
+/// Reads a file of the kernel to its end: one that is made line by line (`mountinfo`) gives whole lines at each read.
+///
+/// # Errors
+/// open(2)'s or read(2)'s.
+pub fn read_lines(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).call(|| format!("read({path:?})"))
+}
+
 /// At most so many bytes of a plain file; nothing is waited for.
 ///
 /// # Errors

@@ -43,6 +43,12 @@ pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// The NIS domain name.
+#[must_use]
+pub fn domainname() -> String {
+    rustix::system::uname().domainname().to_string_lossy().into_owned()
+}
+
 /// The active security modules, e.g. `capability,landlock,apparmor`.
 #[must_use]
 pub fn security_modules() -> String {

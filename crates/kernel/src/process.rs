@@ -395,9 +395,6 @@ pub fn close_from(first: i32, keep: &[&OwnedFd]) -> Result<()> {
 /// # Errors
 /// execve(2)'s.
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Result<Infallible> {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
-    };
     let (argv, envp) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
@@ -420,10 +417,34 @@ pub fn affinity(thread: i32, length: usize) -> Result<Vec<u8>> {
     Ok(mask)
 }
 
+/// The same with the program of an open file.
+///
+/// # Errors
+/// execveat(2)'s.
+pub fn execute_file(file: impl AsFd, arguments: &[CString], environment: &[CString]) -> Result<Infallible> {
+    let (argv, envp, file) = (pointers(arguments), pointers(environment), file.as_fd().as_raw_fd());
+    let (empty, argv, envp) =
+        (c"".as_ptr() as libc::c_long, argv.as_ptr() as libc::c_long, envp.as_ptr() as libc::c_long);
+    let call = || format!("execveat({file}, AT_EMPTY_PATH)");
+    // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
+    unsafe { raw(libc::SYS_execveat, [file.into(), empty, argv, envp, libc::AT_EMPTY_PATH.into(), 0], call)? };
+    Err(Error::new(call(), Errno::NOEXEC))
+}
+
+/// Pointers to these texts, and a null pointer.
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
 /// Ends this process at once: no destructors, no buffers.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: never returns; nothing of ours needs to run after it in a forked child.
     unsafe { libc::_exit(code) }
+}
+
+/// Ends a forked child with what `body` answers; a panic ends it, too (101), and never becomes its parent's second self.
+pub(crate) fn end_after(body: impl FnOnce() -> i32) -> ! {
+    exit_now(std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(101))
 }
 
 /// Copies `fd` to the number `to`, which stays open over execve.
@@ -446,6 +467,31 @@ pub fn place(fd: impl AsFd, to: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes this directory the root, and stands in it.
+///
+/// # Errors
+/// fchdir(2)'s or chroot(2)'s.
+pub fn change_root(directory: impl AsFd) -> Result<()> {
+    change_directory(directory)?;
+    rustix::process::chroot(".").call(|| "chroot(\".\")")
+}
+
+/// The host name of the calling thread's UTS namespace.
+///
+/// # Errors
+/// sethostname(2)'s.
+pub fn set_hostname(name: &str) -> Result<()> {
+    rustix::system::sethostname(name.as_bytes()).call(|| format!("sethostname({name:?})"))
+}
+
+/// Its NIS domain name.
+///
+/// # Errors
+/// setdomainname(2)'s.
+pub fn set_domainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes()).call(|| format!("setdomainname({name:?})"))
 }
 
 /// Stands in this directory.

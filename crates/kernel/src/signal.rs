@@ -73,6 +73,13 @@ pub fn ignore(number: i32) {
     unsafe { libc::signal(number, libc::SIG_IGN) };
 }
 
+/// Lets a signal do again what it does by default (a Rust program begins with `SIGPIPE` ignored, and a program that it becomes
+/// should not).
+pub fn unignore(number: i32) {
+    // SAFETY: SIG_DFL is no handler of ours.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
 /// The signals that were blocked.
 #[derive(Clone, Copy)]
 pub struct Mask(libc::sigset_t);

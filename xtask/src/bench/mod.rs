@@ -4,6 +4,7 @@
 mod agent;
 mod boot;
 mod contestants;
+mod namespaces;
 mod network;
 mod oci;
 mod procview;
@@ -64,12 +65,13 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         ["density", rest @ ..] => oci::density(&Options::parse(rest)?),
         ["boot", rest @ ..] => boot::run(&Options::parse_with(boot::ROUNDS, rest)?),
         ["procview", rest @ ..] => procview::run(&procview::Asked::parse(rest)?),
+        ["namespaces", rest @ ..] => namespaces::run(&Options::parse_with(namespaces::ROUNDS, rest)?),
         // Not for people: the process in a prepared mount namespace that starts the contestants and holds the clock.
         ["agent"] => agent::serve(),
-        [] => Err("bench: what? start, run, exec, density, network, boot or procview".to_owned()),
-        [what, ..] => {
-            Err(format!("bench: {what:?} is not measured; start, run, exec, density, network, boot and procview are"))
-        }
+        [] => Err("bench: what? start, run, exec, density, network, boot, procview or namespaces".to_owned()),
+        [what, ..] => Err(format!(
+            "bench: {what:?} is not measured; start, run, exec, density, network, boot, procview and namespaces are"
+        )),
     }
 }
 

@@ -56,6 +56,11 @@ fn everything(fast: bool, filters: &[&str], summary: &mut Summary) -> Result<()>
     };
     let bad = summary.add_report(&xml)?;
     summary.add_skips(&read_if_there(&skips)?.unwrap_or_default());
+    if filters.is_empty() {
+        // Nextest does not run them.
+        let examples = cargo::succeed(cargo::command().args(["test", "--quiet", "--doc", "--package", "kernel"]));
+        summary.check("examples of the documentation: see above", examples.is_ok());
+    }
     if !fast && filters.is_empty() {
         let good = crate::fuzz::run(&["--seconds", FUZZ_SECONDS])? == ExitCode::SUCCESS;
         summary.check("fuzz: see what it found above", good);

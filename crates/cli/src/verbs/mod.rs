@@ -19,6 +19,7 @@ mod logs;
 mod ls;
 mod man;
 mod network;
+pub(crate) mod ns;
 mod pause;
 mod plan;
 mod port;
@@ -94,6 +95,7 @@ pub(crate) const VERBS: &[Verb] = &[
     verb("rename", &[], rename::command, rename::run),
     verb("set", &["update"], set::command, set::run),
     verb("network", &["net"], network::command, network::run),
+    verb("ns", &["namespace"], ns::command, ns::run),
     verb("port", &[], port::command, port::run),
     verb("device", &[], device::command, device::run),
     verb("procview", &[], procview::command, procview::run),

@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod network;
 mod network_limits;
+mod ns;
 mod procview;
 mod security;
 mod support;

@@ -1,5 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Namespaces: join, leave, open, compare.
+//!
+//! Three system calls, and `/proc/PID/ns`. A child in its own IPC namespace (clone(2)):
+//!
+//! ```
+//! use kernel::namespace::{Namespace, NamespaceSet, child};
+//! use kernel::{process::Exit, types::NamespaceKind::Ipc};
+//!
+//! # if kernel::process::euid() != 0 { return Ok(()) } // Without a user namespace of its own this needs root.
+//! let ours = Namespace::current(Ipc)?.id();
+//! let child = child(NamespaceSet::of(&[Ipc]), || i32::from(Namespace::current(Ipc).unwrap().id() == ours))?;
+//! assert_eq!(kernel::process::wait(&child.pidfd)?, Exit::Code(0), "it has another than we");
+//! assert_eq!(Namespace::current(Ipc)?.id(), ours, "and we have the same as before");
+//! # Ok::<(), kernel::Error>(())
+//! ```
+//!
+//! The caller moves to a new network namespace (unshare(2)), and back (setns(2)):
+//!
+//! ```
+//! use kernel::namespace::{Namespace, NamespaceSet, unshare};
+//! use kernel::{netlink, link, types::NamespaceKind::Net};
+//!
+//! # if kernel::process::euid() != 0 { return Ok(()) }
+//! let before = Namespace::current(Net)?;
+//! unshare(NamespaceSet::of(&[Net]).flags())?;
+//! assert_ne!(Namespace::current(Net)?.id(), before.id());
+//! let devices = link::list(&mut netlink::Socket::open(netlink::Family::Route)?)?;
+//! assert!(devices.iter().any(|device| device.name == "lo"), "a loopback device, and nothing of ours");
+//! before.enter()?;
+//! assert_eq!(Namespace::current(Net)?.id(), before.id());
+//! # Ok::<(), kernel::Error>(())
+//! ```
+//!
+//! Join the namespaces of a process (setns(2) by its pidfd: all of them or none):
+//!
+//! ```
+//! use kernel::namespace::{Namespace, NamespaceSet, child};
+//! use kernel::pidfd::Handle;
+//! use kernel::process::{self, Exit};
+//! use kernel::types::NamespaceKind::{Ipc, Uts};
+//!
+//! # if process::euid() != 0 { return Ok(()) }
+//! let kinds = NamespaceSet::of(&[Uts, Ipc]);
+//! let target = child(kinds, || loop { std::thread::park() })?;
+//! let handle = Handle::open(target.pid)?;
+//! assert_eq!(handle.different()?, kinds);
+//! let theirs = handle.namespace(Uts)?.id();
+//!
+//! // A child of ours goes there, and we stay.
+//! let visitor = child(NamespaceSet::EMPTY, || {
+//!     handle.enter(kinds).unwrap();
+//!     i32::from(Namespace::current(Uts).unwrap().id() != theirs)
+//! })?;
+//! assert_eq!(process::wait(&visitor.pidfd)?, Exit::Code(0));
+//! process::signal(&target.pidfd, 9)?;
+//! process::wait(&target.pidfd)?;
+//! assert!(handle.enter(kinds).is_err(), "nobody else can be meant by a handle");
+//! # Ok::<(), kernel::Error>(())
+//! ```
+//!
+//! The fourth, ids that are others outside, is at [`crate::idmap::Unmapped`].
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -8,8 +68,29 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Call, Result};
+use crate::process::{self, Child, Forked};
 use crate::syscall::raw;
 use crate::types::NamespaceKind;
+
+mod handle;
+mod pin;
+mod set;
+
+pub use handle::{Namespace, NamespaceId, parse_link};
+pub use pin::{clear as clear_pins, pin, prepare as prepare_pins, unpin};
+pub use set::{NamespaceSet, kind};
+
+/// A child in new namespaces of these kinds, and otherwise as we are, that runs `body`; its answer is the exit code (101 after a
+/// panic). The caller must have one thread only. A user namespace has no ids then: [`crate::idmap::Unmapped`] gives it some.
+///
+/// # Errors
+/// clone3(2)'s: `EPERM` without CAP_SYS_ADMIN.
+pub fn child(kinds: NamespaceSet, body: impl FnOnce() -> i32) -> Result<Child> {
+    match process::clone(kinds.flags(), None)? {
+        Forked::Child => process::end_after(body),
+        Forked::Parent(child) => Ok(child),
+    }
+}
 
 /// Moves the calling thread into new namespaces (`NamespaceKind::flag`s ored).
 ///

@@ -10,6 +10,25 @@ use crate::error::{Call, Result};
 use crate::process::{self, Forked};
 use crate::types::{IdRange, NamespaceKind};
 
+mod child;
+mod map;
+
+pub use child::{Mapped, Maps, Unmapped, unshare_mapped, unshare_with};
+pub use map::{BadMap, MOST_BYTES, MOST_LINES, Map};
+
+/// The maps of a process: users, then groups, as the reader's own user namespace sees the ids outside.
+///
+/// # Errors
+/// `ENOENT` when it is gone.
+pub fn of(pid: i32) -> Result<(Map, Map)> {
+    let one = |file: &str| {
+        let path = format!("/proc/{pid}/{file}");
+        let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
+        Map::parse(&text).map_err(|error| crate::Error::new(format!("read({path:?}): {error}"), crate::Errno::INVAL))
+    };
+    Ok((one("uid_map")?, one("gid_map")?))
+}
+
 /// Writes `/proc/PID/uid_map` and `gid_map`.
 ///
 /// # Errors
