@@ -112,10 +112,10 @@ pub fn features(id_mapped: &Path) -> Vec<Feature> {
         feature("cgroups", "limits and accounting", cgroups(), true, "mount cgroup2 on /sys/fs/cgroup"),
         feature(
             "fuse",
-            "a container's own /proc and /sys",
+            "limits as programs see them in /proc and /sys",
             fuse(),
             false,
-            "modprobe fuse; in a container: give it /dev/fuse",
+            "modprobe fuse; where Cella itself is shut in, give it /dev/fuse",
         ),
         feature("seccomp", "system call filter", seccomp(), true, "enable CONFIG_SECCOMP_FILTER"),
         feature("landlock", "third layer without user namespace", landlock(), false, "boot with lsm=landlock,…"),

@@ -366,6 +366,8 @@ impl Loop {
         }
         let pid = launched.child.pid;
         self.view.born(pid, launched.listener.take());
+        // Without them the view's files tell the same, but wake nobody; it may have ended already.
+        self.view.show_pressure(&self.keeper.group, &launched.child).ok();
         let started = timestamp::format(kernel::time::now_ns());
         self.state.phase = Phase::Running;
         self.state.pid = Some(pid);

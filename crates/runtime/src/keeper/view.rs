@@ -16,14 +16,16 @@
 //! ```
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kernel::cgroup::Group;
 use kernel::event::Interest;
 use kernel::process::{self, Child, Exit, Forked};
-use kernel::types::CapabilitySet;
+use kernel::types::{CapabilitySet, attr};
 use kernel::{Errno, Error, Result, capability, mount};
 use plan::{Plan, Source};
+
+use crate::launch::Failure;
 
 /// All that a worker may do beyond what its files let anybody do: answer in the memory of who asks by a system call.
 /// CAP_DAC_OVERRIDE, to open that memory, and CAP_SYS_PTRACE.
@@ -112,6 +114,8 @@ pub(super) struct Holder {
     worker: Option<Worker>,
     listeners: Vec<OwnedFd>,
     init: Option<i32>,
+    /// Resources whose pressure it tells.
+    pressures: Vec<String>,
     /// Short lives in a row.
     short: u32,
     /// There is none since nobody asks.
@@ -122,7 +126,16 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn new(view: Option<Box<dyn View>>) -> Self {
-        Self { view, worker: None, listeners: Vec::new(), init: None, short: 0, idle: false, again_ms: None }
+        Self {
+            view,
+            worker: None,
+            listeners: Vec::new(),
+            init: None,
+            pressures: Vec::new(),
+            short: 0,
+            idle: false,
+            again_ms: None,
+        }
     }
 
     /// The parts of a new view that the plan names, served from now on.
@@ -136,6 +149,8 @@ impl Holder {
                 _ => None,
             })
             .collect();
+        let resource = |path: &PathBuf| Some(path.strip_prefix("proc/pressure").ok()?.to_str()?.to_owned());
+        self.pressures = wanted.iter().filter_map(resource).collect();
         let Some(view) = self.view.as_mut().filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
         view.open(plan, group)?;
         let root = view.take_mount().ok_or_else(|| Error::new("view: it has no file system", Errno::NODEV))?;
@@ -157,6 +172,30 @@ impl Holder {
             kernel::socket::send(&worker.control, &[b"P", &pid.to_le_bytes()], &[]).ok();
         }
         self.listen(listener);
+    }
+
+    /// The group is there by now: its own files, by which the kernel can wake who watches them, take the place of the view's.
+    pub(super) fn show_pressure(&self, group: &Group, child: &Child) -> std::result::Result<(), Failure> {
+        let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        let mount = |resource: &String| {
+            let path = group.pressure_file(resource).filter(|path| path.exists())?;
+            let source = Source::Bind {
+                path,
+                recursive: false,
+                set: attributes,
+                clear: 0,
+                set_below: 0,
+                clear_below: 0,
+                idmap: plan::Idmap::None,
+                propagation: "private",
+                propagate_below: false,
+                copy_link: false,
+                root: false,
+            };
+            Some((source, Path::new("/proc/pressure").join(resource)))
+        };
+        let mounts: Vec<_> = self.pressures.iter().filter_map(mount).collect();
+        if mounts.is_empty() { Ok(()) } else { crate::mounts::add_mounts(&mounts, &child.pidfd, child.pid) }
     }
 
     /// Further calls come from here.
