@@ -108,10 +108,11 @@ fn poll(listener: impl AsFd) -> Result<Option<bool>> {
     rustix::event::poll(&mut list, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).call(|| "poll(listener)")?;
     let [entry] = list;
     let found = entry.revents();
-    Ok(match (found.contains(PollFlags::IN), found.is_empty()) {
+    // An error says that a signal was in the way.
+    Ok(match (found.contains(PollFlags::IN), found.contains(PollFlags::HUP)) {
         (true, _) => Some(true),
-        (false, true) => Some(false),
-        (false, false) => None,
+        (false, false) => Some(false),
+        (false, true) => None,
     })
 }
 

@@ -182,7 +182,7 @@ impl Worker<'_> {
             self.keep();
         }
         let called: Vec<bool> = ready.iter().skip(1).take(self.listeners.len()).copied().collect();
-        self.calls(&called);
+        self.calls(&called)?;
         if device.is_some_and(is_ready) && !self.messages()? {
             return Ok(Some(Ended::Gone));
         }
@@ -231,15 +231,15 @@ impl Worker<'_> {
     }
 
     /// One call for each listener that has one; those with nobody behind them any more are let go.
-    fn calls(&mut self, ready: &[bool]) {
+    fn calls(&mut self, ready: &[bool]) -> Result<()> {
         let mut kept = Vec::with_capacity(self.listeners.len());
         for (index, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
-            let goes_on = ready.get(index) != Some(&true) || self.call(&listener).unwrap_or(false);
-            if goes_on {
+            if ready.get(index) != Some(&true) || self.call(&listener)? {
                 kept.push(listener);
             }
         }
         self.listeners = kept;
+        Ok(())
     }
 
     /// Tells whether there can be another one.
