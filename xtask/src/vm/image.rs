@@ -15,12 +15,13 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 const SUITE: &str = "trixie";
 
 /// What mmdebstrap's hooks run and copy; `prepare` and `customize` say which goes where.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("prepare", include_str!("../../vm/prepare")),
     ("customize", include_str!("../../vm/customize")),
     ("initramfs-hook", include_str!("../../vm/initramfs-hook")),
     ("cella-vm", include_str!("../../vm/cella-vm")),
     ("cella-vm.service", include_str!("../../vm/cella-vm.service")),
+    ("cella-keep.service", include_str!("../../vm/cella-keep.service")),
 ];
 
 /// What of these an image was made of, once it is complete.

@@ -216,11 +216,17 @@ with open('/proc/pressure/cpu', 'r+b', buffering=0) as file:
     poll.register(file, select.POLLPRI)
     print(poll.poll(60000)[0][1] & select.POLLPRI > 0)";
     store.cella(&["exec", "-d", "v", "sh", "-c", "while :; do :; done & while :; do :; done"]).ok();
+    until("pressure", || field(&inside(&store, "tr ' ' '\\n' < /proc/pressure/cpu"), "total=") > 0);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if mounts.lines().any(|line| line.contains(" - cgroup2 ") && line.contains("nsdelegate")) {
+        // With nsdelegate the kernel lets nobody write to the files of the group that a cgroup namespace begins with.
+        crate::support::skip(test, "to watch the group of a cgroup namespace is refused where cgroup2 has nsdelegate");
+        return gone(store);
+    }
     let watched = store.cella(&["exec", "v", "python3", "-c", script]);
     if group_has_pressure(&store) {
         assert_eq!(watched.ok(), "True");
     }
-    until("pressure", || field(&inside(&store, "tr ' ' '\\n' < /proc/pressure/cpu"), "total=") > 0);
     gone(store);
 }
 
