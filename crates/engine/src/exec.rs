@@ -9,6 +9,7 @@ use kernel::process::{self, Forked};
 use kernel::pty::{self, RawMode};
 use plan::Joining;
 use runtime::{Connection, Joined};
+use spec::view::ProcView;
 
 use crate::compose;
 use crate::error::{Doing, Error, Kind, Result};
@@ -96,6 +97,10 @@ pub(crate) fn capture(store: &Store, container: &str, command: &[String]) -> Res
 /// Everything about the program, the same way as the container's first one; and its user as the host sees it.
 fn joining(store: &Store, found: &Found, wanted: &Exec) -> Result<(Joining, (u32, u32))> {
     let mut found = found.clone();
+    // What it was started with counts, whatever was changed since: nobody else would answer.
+    if !store.state(&found)?.is_some_and(|state| state.view) {
+        found.record.definition.proc_view = ProcView::Off;
+    }
     let definition = &mut found.record.definition;
     definition.tty = wanted.tty;
     definition.env.extend(wanted.env.iter().cloned());

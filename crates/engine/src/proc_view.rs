@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use kernel::Errno;
 use kernel::cgroup::Group;
 use kernel::mount::Parameter;
 use kernel::types::{NamespaceKind, Propagation, attr};
@@ -38,7 +39,7 @@ const FILES: &[(&str, &str)] = &[
 const PRESSURES: &[&str] = &["cpu", "memory", "io", "irq"];
 
 /// Nanoseconds in a second.
-const SECOND: u64 = 1_000_000_000;
+const SECOND: i64 = 1_000_000_000;
 
 /// Does this container have its own view?
 pub(crate) fn is_wanted(definition: &Definition) -> bool {
@@ -112,7 +113,8 @@ pub(crate) fn clocks(definition: &Definition) -> Option<(Clock, i64)> {
 /// Has the calls answered by the view that tell of memory and processors.
 pub(crate) fn listen(definition: &Definition, filter: &mut oci::seccomp::Seccomp) {
     let own = definition.security.seccomp == Filter::Default;
-    if !own || !is_wanted(definition) || !kernel::probe::at_least(5, 5) {
+    // Nobody may have two listeners: what runs in a container with a view goes without.
+    if !own || !is_wanted(definition) || !kernel::probe::at_least(5, 5) || !kernel::seccomp::can_listen() {
         return;
     }
     for rule in &mut filter.syscalls {
@@ -134,14 +136,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Of a container, when it has a view.
-    pub(crate) fn of(found: &Found) -> Option<Box<dyn runtime::View>> {
-        if !is_wanted(&found.record.definition) {
-            return None;
-        }
+    /// Of a container, when its plan has a view: that may be so only the next time.
+    pub(crate) fn of(found: &Found) -> Box<dyn runtime::View> {
         let owner = found.record.ids.map_or((0, 0), |ids| (ids.base, ids.base));
         let birth = Birth { boottime_ns: 0, own_clock: false, boot_id: String::new(), init: None };
-        Some(Box::new(Self { owner, device: None, snapshot: None, mount: None, store: None, birth }))
+        Box::new(Self { owner, device: None, snapshot: None, mount: None, store: None, birth })
     }
 }
 
@@ -155,13 +154,13 @@ fn boot_id() -> String {
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
-/// The moment at which the clock that counts from the boot begins, when the plan says so.
-fn beginning(plan: &Plan) -> Option<u64> {
+/// The moment of the host's at which the clock that counts from the boot begins, when the plan says so.
+fn beginning(plan: &Plan) -> Option<i64> {
     plan.steps.iter().find_map(|step| match step {
         Step::TimeOffsets { offsets } => {
             let offset = offsets.iter().find(|offset| offset.clock == "boottime")?;
-            let seconds = offset.seconds.checked_neg().and_then(|seconds| u64::try_from(seconds).ok())?;
-            (seconds * SECOND).checked_sub(offset.nanoseconds.into())
+            let after = offset.seconds.checked_mul(SECOND)?.checked_add(offset.nanoseconds.into())?;
+            after.checked_neg()
         }
         _ => None,
     })
@@ -172,7 +171,8 @@ impl runtime::View for Served {
         // Nothing of an earlier run is left in it.
         self.store = Some(Store::new()?);
         let began = beginning(plan);
-        let boottime_ns = began.unwrap_or_else(kernel::time::boottime_ns);
+        let now = || i64::try_from(kernel::time::boottime_ns()).unwrap_or(i64::MAX);
+        let boottime_ns = began.unwrap_or_else(now);
         self.birth = Birth { boottime_ns, own_clock: began.is_some(), boot_id: boot_id(), init: None };
         if kernel::fuse::is_there() {
             let device = kernel::fuse::open()?;
@@ -180,11 +180,11 @@ impl runtime::View for Served {
             self.device = Some(device);
             return Ok(());
         }
-        let options = [Parameter::Text("mode", "555"), Parameter::Text("size", "8m")];
+        let options = [Parameter::Text("mode", "755"), Parameter::Text("size", "8m")];
         let files = kernel::mount::new("tmpfs", &options, attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
         self.mount = Some(kernel::file::duplicate(&files)?);
         let mut content = Content::new(group.clone(), self.birth.clone());
-        self.snapshot = Some(Snapshot::new(files, self.owner, &mut content)?);
+        self.snapshot = Some(Snapshot::new(files, &mut content)?);
         Ok(())
     }
 
@@ -230,6 +230,9 @@ pub enum Shown {
     Process(i32),
 }
 
+/// RLIMIT_NOFILE.
+const FILES_LIMIT: u32 = 7;
+
 /// Signals that end it.
 const ENDS: &[i32] = &[1, 2, 15];
 
@@ -239,6 +242,14 @@ const ENDS: &[i32] = &[1, 2, 15];
 /// When the host has no FUSE, the directory or the process is not there, or the mount is refused.
 pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
     let stop = kernel::signal::descriptor(ENDS)?;
+    // What a server that was killed has left there does not answer.
+    if kernel::root::open_directory_path(directory).is_err_and(|error| error.is(Errno::NOTCONN)) {
+        kernel::mount::detach(directory)?;
+    }
+    // Each container's files stay open.
+    if let Ok((_, most)) = kernel::process::limit(FILES_LIMIT) {
+        kernel::process::set_limit(0, FILES_LIMIT, most, most).ok();
+    }
     let target = kernel::root::open_directory_path(directory).doing(|| format!("serve a view at {directory:?}"))?;
     let directory = &kernel::root::path_of(&target)?;
     // What one process is in is looked up before anything is mounted.
@@ -285,8 +296,8 @@ fn leave(directory: &Path) -> Result<OwnedFd> {
 }
 
 fn content_of(pid: i32) -> Result<Content> {
-    let group = kernel::procfs::group_of(pid).doing(|| format!("find process {pid}"))?;
-    let init = kernel::procfs::init_of(pid).unwrap_or(pid);
+    kernel::procfs::group_of(pid).doing(|| format!("find process {pid}"))?;
+    let (group, init) = procview::compat::container_of(pid).unwrap_or_default();
     let group = Group::new(kernel::cgroup::Layout::detect()?, &group);
     Ok(Content::new(group, procview::compat::birth_of(init)))
 }

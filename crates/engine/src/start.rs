@@ -204,7 +204,7 @@ fn keeper(
         first,
         wire: None,
         unit: None,
-        view: Served::of(found),
+        view: Some(Served::of(found)),
         replan: replan(store.clone(), found.clone()),
         finish: finish(store.clone(), found.clone()),
     })

@@ -21,6 +21,12 @@ pub fn boottime_ns() -> u64 {
     nanoseconds(ClockId::Boottime)
 }
 
+/// Nanoseconds of a processor that this process has used.
+#[must_use]
+pub fn used_ns() -> u64 {
+    nanoseconds(ClockId::ProcessCPUTime)
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = rustix::time::clock_gettime(clock);
     u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()

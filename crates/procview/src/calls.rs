@@ -2,6 +2,8 @@
 //! Answers system calls with what the container's own files say: sysinfo(2), which programs of busybox and musl ask for memory
 //! and glibc for the number of pages, and sched_getaffinity(2), by which nproc, Go, Rust, Java and musl count processors.
 
+use std::sync::Arc;
+
 use kernel::seccomp::{Listener, Waiting};
 use kernel::{Errno, Result};
 
@@ -39,23 +41,44 @@ const fn asked(architecture: u32, number: i32) -> Asked {
     }
 }
 
-/// Answers one call.
-pub(crate) fn answer(listener: &Listener, waiting: &Waiting, content: &mut Content) -> Result<()> {
-    let asked = asked(waiting.architecture, waiting.number);
+/// What is written to whom.
+pub(crate) struct Answer {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) waiting: Waiting,
+    address: u64,
+    bytes: Vec<u8>,
+    value: i64,
+}
+
+/// Makes the answer to a call; `None` when the kernel's own was asked for.
+pub(crate) fn answer(listener: &Arc<Listener>, waiting: &Waiting, content: &mut Content) -> Result<Option<Answer>> {
     let [address, ..] = waiting.arguments;
-    let answer = match asked {
+    let answer = match asked(waiting.architecture, waiting.number) {
         Asked::Wide => Some((address, wide(&content.memory_sysinfo()), 0)),
         Asked::Narrow => Some((address, narrow(&content.memory_sysinfo()), 0)),
         Asked::Affinity => affinity(waiting, content),
         Asked::Other => None,
     };
-    let Some((address, bytes, value)) = answer else { return listener.let_through(waiting.id) };
-    match listener.write(waiting, address, &bytes) {
-        Ok(()) => listener.answer(waiting.id, Ok(value)),
-        Err(error) if error.is(Errno::FAULT) => listener.answer(waiting.id, Err(Errno::FAULT)),
-        // Without a descriptor to write through, what the kernel says is better than an error. Nothing was decided on by what
-        // stands in the caller's memory.
-        Err(_) => listener.let_through(waiting.id),
+    let Some((address, bytes, value)) = answer else {
+        listener.let_through(waiting.id)?;
+        return Ok(None);
+    };
+    Ok(Some(Answer { listener: Arc::clone(listener), waiting: *waiting, address, bytes, value }))
+}
+
+impl Answer {
+    /// Writes it and lets the caller go on. Where the caller's memory is a mapping of a file, this waits for who serves that:
+    /// the worker itself, if it is of the view. So it is not the worker's own thread that does this.
+    pub(crate) fn give(&self) {
+        let id = self.waiting.id;
+        let given = match self.listener.write(&self.waiting, self.address, &self.bytes) {
+            Ok(()) => self.listener.answer(id, Ok(self.value)),
+            Err(error) if error.is(Errno::FAULT) => self.listener.answer(id, Err(Errno::FAULT)),
+            // What the kernel says is better than an error. Nothing was decided on by what stands in the caller's memory.
+            Err(_) => self.listener.let_through(id),
+        };
+        // Who does not wait any more needs no answer.
+        given.ok();
     }
 }
 

@@ -35,8 +35,11 @@ const TICKS: u64 = 100;
 /// What open files cost at most, bytes.
 const MOST_BYTES: usize = 64 << 20;
 
+/// A container: its group, and of its first process the number and the start, 0 where there is no process namespace.
+type Key = (String, i32, u64);
+
 struct Caller {
-    group: String,
+    container: Key,
     until_ms: u64,
 }
 
@@ -44,7 +47,7 @@ struct Server<'a> {
     device: &'a OwnedFd,
     layout: Layout,
     callers: HashMap<(u32, u64), Caller>,
-    groups: HashMap<String, Content>,
+    groups: HashMap<Key, Content>,
     open: BTreeMap<u64, Vec<u8>>,
     bytes: usize,
     next: u64,
@@ -95,7 +98,8 @@ pub fn birth_of(init: i32) -> Birth {
     let ticks = kernel::procfs::start_time(init).unwrap_or(0);
     let own_clock = !kernel::namespace::is_same(init, NamespaceKind::Time).unwrap_or(true);
     let boot_id = kernel::procfs::boot_id().unwrap_or_default();
-    Birth { boottime_ns: ticks * (1_000_000_000 / TICKS), own_clock, boot_id, init: Some(init) }
+    let boottime_ns = i64::try_from(ticks.saturating_mul(1_000_000_000 / TICKS)).unwrap_or(i64::MAX);
+    Birth { boottime_ns, own_clock, boot_id, init: Some(init) }
 }
 
 impl Server<'_> {
@@ -234,42 +238,50 @@ impl Server<'_> {
 
     fn content_of<'a>(
         callers: &mut HashMap<(u32, u64), Caller>,
-        groups: &'a mut HashMap<String, Content>,
+        groups: &'a mut HashMap<Key, Content>,
         layout: &Layout,
         pid: u32,
     ) -> Option<&'a mut Content> {
         let number = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
         let now = kernel::time::monotonic_ms();
         let key = (pid, kernel::procfs::start_time(number).ok()?);
-        let known = callers.get(&key).filter(|caller| caller.until_ms > now).map(|caller| caller.group.clone());
-        let (group, init) = match known {
-            Some(group) => (group, None),
+        let known = callers.get(&key).filter(|caller| caller.until_ms > now).map(|caller| caller.container.clone());
+        let container = match known {
+            Some(container) => container,
             None => {
                 let (group, init) = container_of(number)?;
+                let of_init = if init == number { (0, 0) } else { (init, kernel::procfs::start_time(init).ok()?) };
+                let container = (group, of_init.0, of_init.1);
                 if callers.len() >= MOST_CALLERS {
                     callers.clear();
                 }
-                callers.insert(key, Caller { group: group.clone(), until_ms: now + CALLER_MS });
-                (group, Some(init))
+                callers.insert(key, Caller { container: container.clone(), until_ms: now + CALLER_MS });
+                container
             }
         };
-        if !groups.contains_key(&group) && groups.len() >= MOST_GROUPS {
-            groups.clear();
+        if !groups.contains_key(&container) && groups.len() >= MOST_GROUPS {
+            // Those that have ended; if all live, all begin anew.
+            groups.retain(|(group, ..), _| Group::new(layout.clone(), group).exists());
+            if groups.len() >= MOST_GROUPS {
+                groups.clear();
+            }
         }
-        Some(groups.entry(group.clone()).or_insert_with(|| {
-            let init = init.or_else(|| kernel::procfs::init_of(number)).unwrap_or(number);
+        Some(groups.entry(container.clone()).or_insert_with(|| {
+            let (group, init, _) = container;
+            let init = if init == 0 { number } else { init };
             Content::new(Group::new(layout.clone(), &group), birth_of(init))
         }))
     }
 }
 
 /// The group of the container that a process is in, and its first process. Where there is no process namespace of its own it is
-/// the group that the process itself is in.
-fn container_of(pid: i32) -> Option<(String, i32)> {
+/// the group that the process itself is in. `None` when it is gone.
+#[must_use]
+pub fn container_of(pid: i32) -> Option<(String, i32)> {
     let init = kernel::procfs::init_of(pid).filter(|init| *init != 1).unwrap_or(pid);
     let group = kernel::procfs::group_of(init).ok()?;
     // Where systemd runs inside it has moved itself below the container's group.
-    let group = group.strip_suffix("init.scope").map_or(group.as_str(), |above| above.trim_end_matches('/'));
+    let group = group.strip_suffix("/init.scope").unwrap_or(&group);
     Some((group.to_owned(), init))
 }
 

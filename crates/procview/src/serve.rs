@@ -12,13 +12,14 @@
 //! instruction, and who waits for an answer gets it from the next one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, mpsc};
 
 use kernel::event::Interest;
 use kernel::fuse::{self, Attributes, Call, Kind, Reading, Received, Reply, Request};
 use kernel::seccomp::{Listener, Waiting};
 use kernel::{Errno, Result};
 
-use crate::calls;
+use crate::calls::{self, Answer};
 use crate::content::{Content, Id, Shape};
 use crate::snapshot::{AGE_MS, Snapshot};
 use crate::store::{Known, Store};
@@ -55,7 +56,16 @@ const FOREVER_NS: u64 = 3_600_000_000_000;
 const IDLE_MS: u64 = 1000;
 
 /// The most listeners: one for the container, and one for each program that was executed in it since.
-const LISTENERS: usize = 256;
+const LISTENERS: usize = 700;
+
+/// How long an answer to a system call may take, milliseconds: its place may be a file that nobody serves.
+const GIVING_MS: u64 = 1000;
+
+/// The stack of the thread that gives them, bytes.
+const STACK: usize = 64 << 10;
+
+/// The time in which a worker has its share of a processor, milliseconds.
+pub(crate) const WINDOW_MS: u64 = 100;
 
 /// Messages that are answered in a row before others have their turn.
 const BURST: usize = 64;
@@ -90,7 +100,11 @@ pub enum Ended {
 struct Worker<'a> {
     tools: Tools<'a>,
     content: Content,
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
+    giver: Option<Giver>,
+    /// The call whose answer is being written, and since when.
+    giving: Option<(u64, u64)>,
+    budget: Budget,
     reply: Reply,
     text: Vec<u8>,
     /// The message that is being answered.
@@ -106,11 +120,14 @@ struct Worker<'a> {
 /// # Errors
 /// When the connection is not one any more.
 pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
-    let listeners = std::mem::take(&mut tools.listeners).into_iter().map(Listener::from).collect();
+    let listeners = std::mem::take(&mut tools.listeners).into_iter().map(|one| Arc::new(Listener::from(one))).collect();
     let mut worker = Worker {
         tools,
         content,
         listeners,
+        giver: None,
+        giving: None,
+        budget: Budget::default(),
         reply: Reply::new(),
         text: Vec::new(),
         message: Vec::new(),
@@ -124,7 +141,7 @@ pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
     }
     worker.content.go_on(&worker.tools.store.kept());
     if let Some(left) = worker.tools.store.unanswered() {
-        worker.answer(&left)?;
+        worker.answer_again(&left)?;
     }
     if let Some(waiting) = worker.tools.store.unanswered_call() {
         worker.answer_call(&waiting)?;
@@ -145,6 +162,58 @@ pub(crate) const fn kind(shape: Shape) -> Kind {
     }
 }
 
+/// The thread that writes answers to system calls.
+struct Giver {
+    to: mpsc::Sender<Answer>,
+    done: OwnedFd,
+}
+
+impl Giver {
+    fn start() -> Result<Self> {
+        let (to, answers) = mpsc::channel::<Answer>();
+        let (done, tell) = kernel::socket::pair()?;
+        let work = move || {
+            for answer in answers {
+                answer.give();
+                if kernel::socket::send(&tell, &[b"d"], &[]).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("cella-answer".to_owned()).stack_size(STACK).spawn(work);
+        thread.map_err(|_| kernel::Error::new("start a thread", Errno::AGAIN))?;
+        Ok(Self { to, done })
+    }
+
+    fn give(&self, answer: Answer) -> Result<()> {
+        self.to.send(answer).map_err(|_| kernel::Error::new("the thread that answers is gone", Errno::PIPE))
+    }
+
+    fn done(&self) -> Result<()> {
+        kernel::socket::receive(&self.done, &mut [0; 8]).map(drop)
+    }
+}
+
+/// What a worker may use of a processor: what it does is its container's doing, and counted by nobody.
+#[derive(Debug, Default)]
+struct Budget {
+    since_ms: u64,
+    used_ns: u64,
+}
+
+impl Budget {
+    /// Waits for the rest of a window when all of it is used.
+    fn keep(&mut self, share: u64) {
+        let (now, used) = (kernel::time::monotonic_ms(), kernel::time::used_ns());
+        let until = self.since_ms + WINDOW_MS;
+        if now >= until {
+            (self.since_ms, self.used_ns) = (now, used);
+        } else if used.saturating_sub(self.used_ns) > share {
+            std::thread::sleep(std::time::Duration::from_millis(until - now));
+        }
+    }
+}
+
 /// Adds one to watch; gives where it is.
 fn watched_at<'a>(watched: &mut Vec<(BorrowedFd<'a>, Interest)>, one: &'a OwnedFd) -> usize {
     watched.push((one.as_fd(), Interest::Read));
@@ -155,16 +224,22 @@ impl Worker<'_> {
     /// Waits for something and does it; tells of the end.
     fn turn(&mut self) -> Result<Option<Ended>> {
         let mut watched: Vec<(BorrowedFd<'_>, Interest)> = vec![(self.tools.control.as_fd(), Interest::Read)];
-        watched.extend(self.listeners.iter().map(|listener| (listener.as_fd(), Interest::Read)));
+        // One call after the other.
+        let listened = if self.giving.is_none() { self.listeners.as_slice() } else { &[] };
+        watched.extend(listened.iter().map(|listener| (listener.as_fd(), Interest::Read)));
+        let count = listened.len();
+        let giver = self.giver.as_ref().map(|giver| watched_at(&mut watched, &giver.done));
         let stop = self.tools.stop.as_ref().map(|stop| watched_at(&mut watched, stop));
         let device = self.tools.device.map(|device| watched_at(&mut watched, device));
         let now = kernel::time::monotonic_ms();
-        let idle = (stop.is_none() && device.is_some()).then_some(self.asked_ms + IDLE_MS);
+        let late = self.giving.map(|(_, since)| since + GIVING_MS);
+        let idle = self.may_end().then_some(self.asked_ms + IDLE_MS);
         let made = self.tools.snapshot.as_ref().map(|_| self.made_ms + AGE_MS);
-        let next = self.content.next_tick_ms().or(idle).into_iter().chain(made).min();
+        let next = self.content.next_tick_ms().or(idle).into_iter().chain(made).chain(late).min();
         let next = next.map(|next| next.saturating_sub(now));
         let ready = kernel::event::wait(&watched, next)?;
         drop(watched);
+        self.budget.keep(self.content.share());
         let now = kernel::time::monotonic_ms();
         if ready.contains(&true) {
             self.asked_ms = now;
@@ -181,7 +256,13 @@ impl Worker<'_> {
             self.made_ms = now;
             self.keep();
         }
-        let called: Vec<bool> = ready.iter().skip(1).take(self.listeners.len()).copied().collect();
+        if giver.is_some_and(is_ready) {
+            self.given()?;
+        } else if late.is_some_and(|late| late <= now) {
+            // The next worker tries it again, or leaves it to the kernel.
+            return Err(kernel::Error::new("answer a system call: its memory does not answer", Errno::TIMEDOUT));
+        }
+        let called: Vec<bool> = ready.iter().skip(1).take(count).copied().collect();
         self.calls(&called)?;
         if device.is_some_and(is_ready) && !self.messages()? {
             return Ok(Some(Ended::Gone));
@@ -190,6 +271,11 @@ impl Worker<'_> {
             return Ok(Some(Ended::Gone));
         }
         Ok(stop.is_some_and(is_ready).then_some(Ended::Gone))
+    }
+
+    /// Until its first process runs the keeper has no time to fork another one.
+    const fn may_end(&self) -> bool {
+        self.tools.stop.is_none() && self.tools.snapshot.is_none() && self.content.is_born() && self.giving.is_none()
     }
 
     /// For the next worker.
@@ -226,44 +312,86 @@ impl Worker<'_> {
             self.tools.store.keep_counts(self.content.count_from_now());
         }
         let room = LISTENERS.saturating_sub(self.listeners.len());
-        self.listeners.extend(descriptors.into_iter().take(room).map(Listener::from));
+        self.listeners.extend(descriptors.into_iter().take(room).map(|one| Arc::new(Listener::from(one))));
         Ok(length > 0)
     }
 
-    /// One call for each listener that has one; those with nobody behind them any more are let go.
+    /// The call of one listener that has one; those with nobody behind them any more are let go.
     fn calls(&mut self, ready: &[bool]) -> Result<()> {
         let mut kept = Vec::with_capacity(self.listeners.len());
         for (index, listener) in std::mem::take(&mut self.listeners).into_iter().enumerate() {
-            if ready.get(index) != Some(&true) || self.call(&listener)? {
+            let is_next = ready.get(index) == Some(&true) && self.giving.is_none();
+            if !is_next || self.call(&listener)? {
                 kept.push(listener);
             }
+        }
+        // None is first for ever.
+        if kept.len() > 1 {
+            kept.rotate_left(1);
         }
         self.listeners = kept;
         Ok(())
     }
 
     /// Tells whether there can be another one.
-    fn call(&mut self, listener: &Listener) -> Result<bool> {
+    fn call(&mut self, listener: &Arc<Listener>) -> Result<bool> {
         match listener.has_call()? {
             None => return Ok(false),
             Some(false) => {}
             Some(true) => {
                 let Some(buffer) = self.tools.store.call() else { return Ok(true) };
                 if let Some(waiting) = listener.receive(buffer)? {
-                    calls::answer(listener, &waiting, &mut self.content)?;
-                    self.tools.store.answered_call(waiting.id);
+                    self.give(listener, &waiting)?;
                 }
             }
         }
         Ok(true)
     }
 
+    /// Makes the answer, and has it written.
+    fn give(&mut self, listener: &Arc<Listener>, waiting: &Waiting) -> Result<()> {
+        let Some(answer) = calls::answer(listener, waiting, &mut self.content)? else {
+            self.tools.store.answered_call(waiting.id);
+            return Ok(());
+        };
+        let giver = match &mut self.giver {
+            Some(giver) => giver,
+            none => none.insert(Giver::start()?),
+        };
+        self.giving = Some((waiting.id, kernel::time::monotonic_ms()));
+        giver.give(answer)
+    }
+
+    /// An answer has been written.
+    fn given(&mut self) -> Result<()> {
+        if let (Some(giver), Some((id, _))) = (&self.giver, self.giving.take()) {
+            giver.done()?;
+            self.tools.store.answered_call(id);
+        }
+        Ok(())
+    }
+
     /// Answers a call that another worker has received, by whichever listener it came.
     fn answer_call(&mut self, waiting: &Waiting) -> Result<()> {
-        if let Some(listener) = self.listeners.iter().find(|listener| listener.is_waiting(waiting.id)) {
-            calls::answer(listener, waiting, &mut self.content)?;
+        let is_hopeless = self.tools.store.try_again(true);
+        match self.listeners.iter().find(|listener| listener.is_waiting(waiting.id)).cloned() {
+            Some(listener) if is_hopeless => listener.let_through(waiting.id)?,
+            Some(listener) => return self.give(&listener, waiting),
+            None => {}
         }
         self.tools.store.answered_call(waiting.id);
+        Ok(())
+    }
+
+    /// Answers a message that another worker has received.
+    fn answer_again(&mut self, message: &[u8]) -> Result<()> {
+        if !self.tools.store.try_again(false) {
+            return self.answer(message);
+        }
+        if let (Some(request), Some(device)) = (fuse::parse(message), self.tools.device) {
+            fuse::refuse(device, request.unique, Errno::IO)?;
+            self.tools.store.answered(request.unique);
+        }
         Ok(())
     }
 

@@ -15,20 +15,21 @@ pub(crate) const AGE_MS: u64 = 1000;
 const DEPTH: usize = 8;
 
 /// The file system, and what of the container was seen when it was filled last.
+///
+/// It belongs to the host's root, and containers have it read-only: what is written here by path no container can lead elsewhere.
 #[derive(Debug)]
 pub struct Snapshot {
     root: OwnedFd,
-    owner: (u32, u32),
     visible: Vec<u32>,
 }
 
 impl Snapshot {
-    /// Fills an empty file system, whose files are this owner's.
+    /// Fills an empty file system.
     ///
     /// # Errors
     /// What there is no room for.
-    pub fn new(root: OwnedFd, owner: (u32, u32), content: &mut Content) -> Result<Self> {
-        let snapshot = Self { root, owner, visible: content.processors() };
+    pub fn new(root: OwnedFd, content: &mut Content) -> Result<Self> {
+        let snapshot = Self { root, visible: content.processors() };
         snapshot.fill(Id(1), &snapshot.top(), content, true, 0)?;
         Ok(snapshot)
     }
@@ -65,8 +66,7 @@ impl Snapshot {
             match shape {
                 Shape::Directory if depth < DEPTH => {
                     if all && !kernel::file::exists(&place) {
-                        kernel::file::make_directory(&place, 0o555)?;
-                        kernel::file::set_owner(&place, self.owner.0, self.owner.1)?;
+                        kernel::file::make_directory(&place, 0o755)?;
                     }
                     self.fill(id, &place, content, all, depth + 1)?;
                 }
@@ -74,8 +74,7 @@ impl Snapshot {
                     if kernel::file::exists(&place) {
                         kernel::file::replace(&place, &text)?;
                     } else {
-                        kernel::file::write_new(&place, &text, 0o444)?;
-                        kernel::file::set_owner(&place, self.owner.0, self.owner.1)?;
+                        kernel::file::write_new(&place, &text, 0o644)?;
                     }
                 }
                 Shape::Link if all && !kernel::file::exists(&place) && content.text(id, &mut text) => {
@@ -101,8 +100,7 @@ mod tests {
         let birth = Birth { boottime_ns: 0, own_clock: true, boot_id: "id".into(), init: None };
         let mut content = Content::new(Group::new(Layout::detect().unwrap(), "cella-snapshot-none"), birth);
         let root = kernel::root::open_directory_path(&directory).unwrap();
-        let owner = (kernel::process::euid(), rustix_gid(&directory));
-        let mut snapshot = Snapshot::new(root, owner, &mut content).unwrap();
+        let mut snapshot = Snapshot::new(root, &mut content).unwrap();
         let read = |path: &str| std::fs::read_to_string(directory.join(path)).unwrap();
         assert!(read("proc/meminfo").starts_with("MemTotal:") && read("proc/boot_id") == "id\n");
         assert_eq!(read("sys/cpu/cpu0/topology/core_id"), "0\n");
@@ -114,9 +112,5 @@ mod tests {
         assert_ne!(read("proc/uptime"), first);
         assert!(!directory.join("sys/cpu/cpu999").exists());
         std::fs::remove_dir_all(&directory).unwrap();
-    }
-
-    fn rustix_gid(path: &Path) -> u32 {
-        std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(path).unwrap())
     }
 }

@@ -2,8 +2,7 @@
 //! What has to outlive the process that serves: the message that it was working on, and the texts that it has announced.
 //!
 //! ```text
-//! 0      8192       8200    8208     8216   8296       8304     8336                           KEPT   TEXTS                    LENGTH
-//! │ message │ answered │ count │ filled │ call │ answered │ counts │ entries: node, place, room, … │ kept   │ texts, one after another │
+//! │ message │ answered │ count │ filled │ call │ answered │ counts │ tries │ entries: node, place, room, … │ kept │ texts, one after another │
 //! ```
 //!
 //! A worker that takes over does the message again whose number is not the one that was answered, and the call of sysinfo(2),
@@ -20,7 +19,11 @@ const FILLED: usize = BUFFER + 16;
 const CALL: usize = BUFFER + 24;
 const CALL_ANSWERED: usize = CALL + NOTIFICATION;
 const COUNTS: usize = CALL_ANSWERED + 8;
-const ENTRIES: usize = COUNTS + 32;
+const TRIES: usize = COUNTS + 32;
+const CALL_TRIES: usize = TRIES + 8;
+const ENTRIES: usize = CALL_TRIES + 8;
+/// So many workers try to answer the same.
+const MOST_TRIES: u64 = 3;
 const ENTRY: usize = 56;
 /// The most texts at once; with more all are forgotten, and rendered when they are read again.
 const MOST: usize = 4096;
@@ -90,8 +93,17 @@ impl Store {
         (unique != answered).then(|| self.message().to_vec())
     }
 
+    /// Counts one more try to answer the message, or the call, that another worker has left; tells whether it is one too many.
+    pub(crate) fn try_again(&mut self, call: bool) -> bool {
+        let at = if call { CALL_TRIES } else { TRIES };
+        let tries = self.long(at).saturating_add(1);
+        self.set(at, tries);
+        tries > MOST_TRIES
+    }
+
     /// Notes that it was answered.
     pub(crate) fn answered(&mut self, unique: u64) {
+        self.set(TRIES, 0);
         self.set(ANSWERED, unique);
     }
 
@@ -108,6 +120,7 @@ impl Store {
 
     /// Notes that it was answered.
     pub(crate) fn answered_call(&mut self, id: u64) {
+        self.set(CALL_TRIES, 0);
         self.set(CALL_ANSWERED, id);
     }
 

@@ -104,7 +104,7 @@ pub(crate) fn in_own_namespace(make: impl FnOnce() -> Result<OwnedFd>) -> Result
     made.pop().ok_or_else(|| Error::new("make a mount: there is none", Errno::NOENT))
 }
 
-/// The same for several, 64 at most.
+/// The same for several, as many as a message takes.
 pub(crate) fn all_in_own_namespace(make: impl FnOnce() -> Result<Vec<OwnedFd>>) -> Result<Vec<OwnedFd>> {
     let (ours, theirs) = kernel::socket::pair()?;
     match process::clone(NamespaceKind::Mount.flag(), None)? {

@@ -57,6 +57,9 @@ pub struct State {
     /// When its init said that everything is up, RFC 3339; of a whole system only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
+    /// Its own view of /proc and /sys is served.
+    #[serde(default)]
+    pub view: bool,
     /// Processes that the kernel has killed for lack of memory, within this keeper's life.
     #[serde(default)]
     pub oom_kills: u64,

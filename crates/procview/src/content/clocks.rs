@@ -136,9 +136,7 @@ impl Clocks {
         self.spread(time.nice_ns.saturating_sub(before.nice_ns), |clock| &mut clock.nice);
         self.spread(now.capacity(now.uptime_ns.saturating_sub(self.uptime_ns)), |clock| &mut clock.capacity);
         self.steal(time.throttled_ns);
-        for clock in &mut self.each {
-            clock.idle = clock.idle.max(clock.capacity.saturating_sub(clock.busy()));
-        }
+        self.rest(now.uptime_ns);
         self.uptime_ns = self.uptime_ns.max(now.uptime_ns);
         self.time = time.clone();
         self.changed = true;
@@ -161,6 +159,24 @@ impl Clocks {
             *value = value.saturating_add(share).saturating_add(u64::from(rest > 0));
             rest = rest.saturating_sub(1);
         }
+    }
+
+    /// What there was to be used and was not is idle time: of those processors that had room for it.
+    fn rest(&mut self, uptime_ns: u64) {
+        let sum = |part: fn(&Clock) -> u64| self.each.iter().map(part).fold(0, u64::saturating_add);
+        let idle = sum(|clock| clock.idle);
+        let more = sum(|clock| clock.capacity).saturating_sub(sum(Clock::busy)).saturating_sub(idle);
+        let room = |clock: &Clock| uptime_ns.saturating_sub(clock.busy().saturating_add(clock.idle));
+        let rooms: Vec<u64> = self.each.iter().map(room).collect();
+        let all = rooms.iter().copied().fold(0, u64::saturating_add);
+        let mut left = more;
+        for (clock, room) in self.each.iter_mut().zip(rooms) {
+            let part = u128::from(more) * u128::from(room) / u128::from(all.max(1));
+            let part = u64::try_from(part).unwrap_or(u64::MAX).min(left);
+            clock.idle = clock.idle.saturating_add(part);
+            left -= part;
+        }
+        self.spread(left, |clock| &mut clock.idle);
     }
 
     /// Time for which the quota kept tasks waiting is shown as stolen, as far as there was any that was not used.
@@ -323,6 +339,18 @@ mod tests {
         let mut clocks = Clocks::default();
         clocks.advance(&Moment { uptime_ns: 10 * SECOND, visible: &[0], is_all: false, quota, time: &time });
         assert_eq!(lines(&clocks)[0], [400, 0, 0, 0, 0, 0, 0, 100, 0, 0]);
+    }
+
+    #[test]
+    fn a_fractional_quota_is_used_as_far_as_it_is() {
+        // One busy loop on the first of two processors, and a quota of one and a half.
+        let quota = Some(Quota { quota_us: 150_000, period_us: 100_000 });
+        let time = ProcessorTime { each: vec![(0, 4 * SECOND, 0), (1, 0, 0)], ..total(4 * SECOND, 0) };
+        let mut clocks = Clocks::default();
+        clocks.advance(&Moment { uptime_ns: 4 * SECOND, visible: &[0, 1], is_all: true, quota, time: &time });
+        let shown = lines(&clocks);
+        assert_eq!((shown[0][0], shown[0][3]), (400, 200), "two thirds of six seconds");
+        assert_eq!((shown[1][3], shown[2][3]), (0, 200));
     }
 
     #[test]

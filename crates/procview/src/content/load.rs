@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_sampled_who_has_not_asked_for_a_quarter_of_an_hour() {
+    fn nobody_is_sampled_who_has_not_asked_for_a_minute() {
         let mut load = Load::default();
         load.ask(0, 0, 0);
         assert_eq!(load.next_ms(INTEREST_MS), Some(TICK_MS));

@@ -14,7 +14,7 @@ mod sys;
 mod tests;
 mod tree;
 
-use kernel::cgroup::{Census, Group, Processors, Watched};
+use kernel::cgroup::{Census, Group, ProcessorTime, Processors, Watched};
 use kernel::time::{boottime_ns, monotonic_ms};
 
 use clocks::Clocks;
@@ -24,6 +24,9 @@ use memory::Figures;
 use node::Node;
 
 pub use node::{Entry, Id, Shape};
+
+/// The quota that its worker's share comes from is looked at this often.
+const LIMITS_MS: u64 = 1000;
 
 /// At the least so long a count of tasks is good enough.
 const COUNT_MS: u64 = 1000;
@@ -48,13 +51,16 @@ pub struct Content {
     depth: Option<usize>,
     /// Interrupts, context switches and soft interrupts of the host when it began.
     counted: [u64; 3],
+    /// Its quota, and when that was looked at.
+    quota: Option<kernel::cgroup::Quota>,
+    quota_ms: u64,
 }
 
 /// When the container's first process started, and what else is its own from then on.
 #[derive(Clone, Debug)]
 pub struct Birth {
-    /// CLOCK_BOOTTIME at which it started, in nanoseconds.
-    pub boottime_ns: u64,
+    /// CLOCK_BOOTTIME at which it started, in nanoseconds; before the host's boot where its clock is ahead.
+    pub boottime_ns: i64,
     /// It has a time namespace whose boot time began then, so that times in `/proc/PID/stat` count from it.
     pub own_clock: bool,
     /// A random boot id, without a newline.
@@ -116,6 +122,8 @@ impl Content {
             count: Count::default(),
             depth: None,
             counted: [0; 3],
+            quota: None,
+            quota_ms: 0,
         }
     }
 
@@ -138,6 +146,16 @@ impl Content {
     #[must_use]
     pub fn is_lasting(&self, id: Id) -> bool {
         Node::of(id).is_none_or(Node::is_lasting)
+    }
+
+    /// Nanoseconds of a processor that its worker may use in a window: half of one at most, less where the container has less.
+    pub(crate) fn share(&mut self) -> u64 {
+        let window = crate::serve::WINDOW_MS * 1_000_000;
+        let now = monotonic_ms();
+        if now >= self.quota_ms + LIMITS_MS {
+            (self.quota, self.quota_ms) = (self.watched.processors().quota, now);
+        }
+        self.quota.map_or(window, |quota| quota.share_of(window)).clamp(window / 10, window / 2)
     }
 
     /// The host's processors that it sees, in order: the index is the number inside.
@@ -199,7 +217,8 @@ impl Content {
 
     /// Nanoseconds since the container started.
     fn uptime_ns(&self) -> u64 {
-        boottime_ns().saturating_sub(self.birth.boottime_ns)
+        let now = i64::try_from(boottime_ns()).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_sub(self.birth.boottime_ns)).unwrap_or(0)
     }
 
     /// Somebody looks at the load average.
@@ -210,10 +229,11 @@ impl Content {
 
     /// Nanoseconds of processors.
     fn used_ns(&mut self) -> u64 {
-        self.watched.processor_time().map_or(0, |time| time.user_ns.saturating_add(time.system_ns))
+        let sum = |time: ProcessorTime| time.user_ns.saturating_add(time.nice_ns).saturating_add(time.system_ns);
+        self.watched.processor_time().map_or(0, sum)
     }
 
-    /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in 15 minutes.
+    /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in a minute.
     #[must_use]
     pub fn next_tick_ms(&self) -> Option<u64> {
         self.load.next_ms(monotonic_ms())

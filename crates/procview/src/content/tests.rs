@@ -12,7 +12,7 @@ const ROOT: Id = Id(1);
 
 fn birth() -> Birth {
     Birth {
-        boottime_ns: monotonic_ms() * 1_000_000,
+        boottime_ns: i64::try_from(monotonic_ms() * 1_000_000).unwrap(),
         own_clock: true,
         boot_id: "00000000-0000-4000-8000-000000000000".into(),
         init: Some(i32::try_from(std::process::id()).unwrap()),

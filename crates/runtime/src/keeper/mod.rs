@@ -279,6 +279,7 @@ impl Loop {
             start_time: None,
             started: None,
             ready: None,
+            view: false,
             oom_kills: 0,
             restarts: 0,
             last: None,
@@ -365,11 +366,16 @@ impl Loop {
             self.streams.take_terminal(master, self.keeper.system.is_some())?;
         }
         let pid = launched.child.pid;
-        self.view.born(pid, launched.listener.take());
+        if let Err(error) = self.view.born(pid, launched.listener.take()) {
+            process::signal(&launched.child.pidfd, 9).ok();
+            process::wait(&launched.child.pidfd).ok();
+            return Err(error.into());
+        }
         // Without them the view's files tell the same, but wake nobody; it may have ended already.
         self.view.show_pressure(&self.keeper.group, &launched.child).ok();
         let started = timestamp::format(kernel::time::now_ns());
         self.state.phase = Phase::Running;
+        self.state.view = self.view.is_shown();
         self.state.pid = Some(pid);
         self.state.start_time = kernel::procfs::start_time(pid).ok();
         self.state.started = Some(started.clone());

@@ -27,9 +27,12 @@ use plan::{Plan, Source};
 
 use crate::launch::Failure;
 
+/// How long the end of a worker is waited for, milliseconds.
+const END_MS: u64 = 2000;
+
 /// All that a worker may do beyond what its files let anybody do: answer in the memory of who asks by a system call.
-/// CAP_DAC_OVERRIDE, to open that memory, and CAP_SYS_PTRACE.
-const ANSWER: CapabilitySet = CapabilitySet(1 << 1 | 1 << 19);
+/// CAP_SYS_PTRACE.
+const ANSWER: CapabilitySet = CapabilitySet(1 << 19);
 
 /// Signal 9.
 const SIGKILL: i32 = 9;
@@ -44,7 +47,7 @@ const MOST_SHORT: u32 = 8;
 const WAIT_MS: u64 = 40;
 
 /// The most listeners that are kept: one for the container, and one for each program that was executed in it since.
-const LISTENERS: usize = 256;
+const LISTENERS: usize = 700;
 
 /// Who knows what is shown, and how.
 pub trait View {
@@ -114,8 +117,12 @@ pub(super) struct Holder {
     worker: Option<Worker>,
     listeners: Vec<OwnedFd>,
     init: Option<i32>,
+    /// The plan has a view.
+    shown: bool,
     /// Resources whose pressure it tells.
     pressures: Vec<String>,
+    /// The number of the connection in the worker, which alone has it.
+    lent: Option<i32>,
     /// Short lives in a row.
     short: u32,
     /// There is none since nobody asks.
@@ -131,7 +138,9 @@ impl Holder {
             worker: None,
             listeners: Vec::new(),
             init: None,
+            shown: false,
             pressures: Vec::new(),
+            lent: None,
             short: 0,
             idle: false,
             again_ms: None,
@@ -149,6 +158,7 @@ impl Holder {
                 _ => None,
             })
             .collect();
+        self.shown = !wanted.is_empty();
         let resource = |path: &PathBuf| Some(path.strip_prefix("proc/pressure").ok()?.to_str()?.to_owned());
         self.pressures = wanted.iter().filter_map(resource).collect();
         let Some(view) = self.view.as_mut().filter(|_| !wanted.is_empty()) else { return Ok(Vec::new()) };
@@ -158,20 +168,24 @@ impl Holder {
         let device = self.view.as_mut().and_then(|view| view.take_device());
         let number = device.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         drop(device);
-        let parts = parts(&root, &wanted)?;
-        if let (Some(view), Some(worker), true) = (&mut self.view, &self.worker, number >= 0) {
-            view.put_device(kernel::spawn::take_descriptor(&worker.child.pidfd, number)?);
-        }
-        Ok(parts)
+        self.lent = Some(number).filter(|number| *number >= 0);
+        parts(&root, &wanted)
     }
 
-    /// The container's first process runs.
-    pub(super) fn born(&mut self, pid: i32, listener: Option<OwnedFd>) {
+    /// The container's first process runs: from now on there is time to look after the worker.
+    ///
+    /// # Errors
+    /// The worker has died meanwhile, and the view with it.
+    pub(super) fn born(&mut self, pid: i32, listener: Option<OwnedFd>) -> Result<()> {
         self.init = Some(pid);
+        if let (Some(view), Some(worker), Some(number)) = (&mut self.view, &self.worker, self.lent.take()) {
+            view.put_device(kernel::spawn::take_descriptor(&worker.child.pidfd, number)?);
+        }
         if let Some(worker) = &self.worker {
             kernel::socket::send(&worker.control, &[b"P", &pid.to_le_bytes()], &[]).ok();
         }
         self.listen(listener);
+        Ok(())
     }
 
     /// The group is there by now: its own files, by which the kernel can wake who watches them, take the place of the view's.
@@ -203,11 +217,18 @@ impl Holder {
         let Some(listener) = listener else { return };
         if let Some(worker) = &self.worker {
             // If it can not hear now it dies, and the next one has it.
-            kernel::socket::send(&worker.control, &[b"L"], &[listener.as_fd()]).ok();
+            if kernel::socket::send(&worker.control, &[b"L"], &[listener.as_fd()]).is_err() {
+                process::signal(&worker.child.pidfd, SIGKILL).ok();
+            }
         }
         self.listeners.push(listener);
         self.listeners.retain(|one| kernel::seccomp::is_heard(one));
         self.listeners.truncate(LISTENERS);
+    }
+
+    /// Does the container have one?
+    pub(super) const fn is_shown(&self) -> bool {
+        self.init.is_some() && self.shown
     }
 
     /// What tells of the worker's death; without one, of somebody who asks.
@@ -238,9 +259,10 @@ impl Holder {
         if let Some(worker) = &self.worker {
             match process::try_wait(&worker.child.pidfd) {
                 Ok(None) => return Ok(()),
-                // Its file system is gone: nobody has it any more.
+                // Its file system is gone: nobody has it any more. Calls may come all the same.
                 Ok(Some(Exit::Code(0))) => {
-                    self.worker = None;
+                    (self.worker, self.idle, self.short) = (None, true, 0);
+                    drop(self.view.as_mut().and_then(|view| view.take_device()));
                     return Ok(());
                 }
                 Ok(Some(Exit::Code(IDLE))) => {
@@ -271,13 +293,17 @@ impl Holder {
     pub(super) fn end(&mut self) {
         if let Some(worker) = self.worker.take() {
             process::signal(&worker.child.pidfd, SIGKILL).ok();
-            process::wait(&worker.child.pidfd).ok();
+            // It may be in a file system that never answers; the container's end must not wait for that.
+            let gone = [(worker.child.pidfd.as_fd(), Interest::Read)];
+            if kernel::event::wait(&gone, Some(END_MS)).is_ok_and(|ready| ready.contains(&true)) {
+                process::wait(&worker.child.pidfd).ok();
+            }
         }
         if let Some(view) = &mut self.view {
             drop(view.take_device());
         }
         self.listeners.clear();
-        (self.init, self.again_ms, self.short, self.idle) = (None, None, 0, false);
+        (self.init, self.again_ms, self.short, self.idle, self.lent) = (None, None, 0, false, None);
     }
 
     fn fork(&mut self, group: &Group) -> Result<()> {
@@ -315,14 +341,18 @@ impl Holder {
 
 /// The wanted parts of a file system that is served, as mounts of their own.
 fn parts(root: &OwnedFd, wanted: &[PathBuf]) -> Result<Vec<(PathBuf, OwnedFd)>> {
-    let part = |path: &PathBuf| mount::clone_at(root, path, false);
+    let shut = |part: OwnedFd| {
+        // Of a snapshot only ours may be written to.
+        mount::set_attributes(&part, attr::RDONLY, 0, mount::Depth::One).map(|()| part)
+    };
+    let part = |path: &PathBuf| mount::clone_at(root, path, false).and_then(shut);
     let parts = match wanted.iter().map(part).collect::<Result<Vec<_>>>() {
         // Before Linux 6.15 only of what is attached a part is copied.
         Err(error) if error.is(Errno::INVAL) => crate::overlay::all_in_own_namespace(|| {
             let place = std::path::Path::new(crate::overlay::PLACE);
             mount::attach(root, kernel::root::open_directory_path(place)?)?;
             let top = kernel::root::open_directory_path(place)?;
-            wanted.iter().map(|path| mount::clone_at(&top, path, false)).collect()
+            wanted.iter().map(|path| mount::clone_at(&top, path, false).and_then(shut)).collect()
         })?,
         other => other?,
     };

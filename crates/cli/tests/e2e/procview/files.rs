@@ -255,3 +255,42 @@ fn it_is_there_with_a_limit_or_when_asked() {
     assert!(error.contains("maybe"), "{error}");
     store.finish();
 }
+
+#[test]
+fn limits_that_come_later_show_after_the_next_start() {
+    let test = "limits_that_come_later_show_after_the_next_start";
+    if !is_there(test) {
+        return;
+    }
+    let store = Store::new(test);
+    store.cella(&["run", "-d", "--restart", "always", "--name", "v", "host", "sleep", "1000"]).ok();
+    store.cella(&["set", "v", "--memory", "64m", "--cpus", "1"]).ok();
+    // Nobody serves a view: the kernel answers.
+    let most = std::thread::available_parallelism().unwrap().get().to_string();
+    assert_eq!(inside(&store, "nproc"), most);
+    // The keeper's own restart has one.
+    store.cella(&["kill", "v"]).ok();
+    until("it is back", || store.cella(&["exec", "v", "nproc"]).out == "1\n");
+    assert!(inside(&store, "head -n 1 /proc/meminfo").contains(" 65536 kB"));
+    gone(store);
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_shown_ahead() {
+    let test = "a_clock_that_is_ahead_is_shown_ahead";
+    let Some(store) = started(test, &["--memory", "64m", "--time-offset", "boottime=86400"]) else { return };
+    let shown = inside(&store, "cut -d. -f1 /proc/uptime; ps -o etimes= -p 1; date +%s; grep btime /proc/stat");
+    let words: Vec<u64> = shown.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [up, since, now, began] = words[..] else { panic!("{shown}") };
+    assert!(up >= 86_400 && since < 90, "{shown}");
+    assert!(now.abs_diff(began + up) < 5, "{shown}");
+    gone(store);
+}
+
+#[test]
+fn its_place_may_be_in_the_view() {
+    let test = "its_place_may_be_in_the_view";
+    let Some(store) = started(test, &["--memory", "64m", "-w", "/sys/devices/system/cpu"]) else { return };
+    assert_eq!(inside(&store, "pwd; cat online | head -c 1"), "/sys/devices/system/cpu\n0");
+    gone(store);
+}

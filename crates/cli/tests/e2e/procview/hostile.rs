@@ -128,3 +128,60 @@ fn no_other_containers_numbers_are_shown_through_a_reused_group() {
     store.cella(&["rm", "-f", "w"]).ok();
     gone(store);
 }
+
+/// The worker writes where it serves what is there: it would wait for itself.
+#[test]
+fn an_answer_into_a_mapping_of_the_view_does_not_stop_the_worker() {
+    let test = "an_answer_into_a_mapping_of_the_view_does_not_stop_the_worker";
+    let Some(store) = started(test, &["--memory", "64m"]) else { return };
+    let script = "
+import ctypes, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+file = os.open('/proc/vmstat', os.O_RDONLY)
+view = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+for _ in range(5):
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    print(libc.sysinfo(ctypes.c_void_p(address)), libc.sysinfo(ctypes.c_void_p(8)), libc.sysinfo(ctypes.c_void_p(1 << 62)))";
+    assert_eq!(python(&store, script), ["0 -1 -1"; 5].join("\n"));
+    assert_eq!(inside(&store, "busybox free | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p'"), "65536");
+    gone(store);
+}
+
+/// Calls are answered, also when there is nothing to show any more.
+#[test]
+fn calls_are_answered_when_the_view_was_unmounted() {
+    let test = "calls_are_answered_when_the_view_was_unmounted";
+    let Some(store) = started(test, &["--memory", "64m", "--cpus", "1", "--cap-add", "SYS_ADMIN"]) else { return };
+    let unmount = "list() { busybox awk '/ - fuse cella /{print $5}' /proc/self/mountinfo; }; \
+        for one in $(list); do umount $one; done; umount /proc/sys; for one in $(list); do umount $one; done; \
+        grep -c ' - fuse cella ' /proc/self/mountinfo; sleep 1.5; busybox nproc; busybox nproc";
+    assert_eq!(inside(&store, unmount), "0\n1\n1");
+    assert_eq!(inside(&store, "busybox nproc"), "1");
+    gone(store);
+}
+
+#[test]
+fn a_flood_of_calls_uses_half_a_processor_at_most() {
+    let test = "a_flood_of_calls_uses_half_a_processor_at_most";
+    let Some(store) = started(test, &["--memory", "128m", "--cpus", "0.5"]) else { return };
+    let flood = "import ctypes; libc = ctypes.CDLL(None); buffer = ctypes.create_string_buffer(4096)\nwhile True: libc.sysinfo(buffer)";
+    for _ in 0..4 {
+        store.cella(&["exec", "-d", "v", "python3", "-c", flood]).ok();
+    }
+    let ticks = || {
+        let pid = super::worker(&store).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let words: Vec<u64> =
+            stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(super::number).collect();
+        words[0] + words[1]
+    };
+    crate::support::until("the flood", || ticks() > 20);
+    let (before, start) = (ticks(), std::time::Instant::now());
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let share = (ticks() - before) as f64 / 100.0 / start.elapsed().as_secs_f64();
+    assert!(share < 0.7, "{share} of a processor");
+    // Others of it are still served.
+    assert!(inside(&store, "head -n 1 /proc/meminfo").contains(" 131072 kB"));
+    gone(store);
+}
