@@ -24,7 +24,7 @@ const SYSTEM: Id = Id(u64::MAX - 2);
 /// The most containers, callers and open files that are remembered.
 const MOST_GROUPS: usize = 1024;
 const MOST_CALLERS: usize = 4096;
-const MOST_OPEN: usize = 16_384;
+const MOST_OPEN: usize = 1 << 18;
 
 /// How long somebody is taken to be in the group that it was in, milliseconds.
 const CALLER_MS: u64 = 2000;
@@ -32,8 +32,9 @@ const CALLER_MS: u64 = 2000;
 /// Clock ticks in a second, as /proc counts them.
 const TICKS: u64 = 100;
 
-/// What open files cost at most, bytes.
-const MOST_BYTES: usize = 64 << 20;
+/// The most open files of one container, so that others have room, and what their texts take at most, bytes.
+const MOST_OPEN_EACH: usize = 1024;
+const MOST_BYTES_EACH: usize = 8 << 20;
 
 /// A container: its group, and of its first process the number and the start, 0 where there is no process namespace.
 type Key = (String, i32, u64);
@@ -43,13 +44,20 @@ struct Caller {
     until_ms: u64,
 }
 
+/// An open file, and whose.
+struct Opened {
+    container: Key,
+    text: Vec<u8>,
+}
+
 struct Server<'a> {
     device: &'a OwnedFd,
     layout: Layout,
     callers: HashMap<(u32, u64), Caller>,
     groups: HashMap<Key, Content>,
-    open: BTreeMap<u64, Vec<u8>>,
-    bytes: usize,
+    open: BTreeMap<u64, Opened>,
+    /// How many of them each container has, and what their texts take.
+    held: HashMap<Key, (usize, usize)>,
     next: u64,
     reply: Reply,
 }
@@ -65,7 +73,7 @@ pub fn serve(device: &OwnedFd, stop: &OwnedFd) -> Result<()> {
         callers: HashMap::new(),
         groups: HashMap::new(),
         open: BTreeMap::new(),
-        bytes: 0,
+        held: HashMap::new(),
         next: 1,
         reply: Reply::new(),
     };
@@ -146,14 +154,18 @@ impl Server<'_> {
     }
 
     fn open(&mut self, pid: u32, node: Id) -> std::result::Result<(), Errno> {
-        match self.shape(pid, node) {
-            Some(Shape::File) if self.open.len() < MOST_OPEN => {}
-            Some(Shape::File) => return Err(Errno::NFILE),
-            _ => return Err(Errno::NOENT),
+        if self.shape(pid, node) != Some(Shape::File) {
+            return Err(Errno::NOENT);
         }
+        let container = Self::container(&mut self.callers, pid).ok_or(Errno::NOENT)?;
+        let (files, _) = self.held.entry(container.clone()).or_default();
+        if *files >= MOST_OPEN_EACH || self.open.len() >= MOST_OPEN {
+            return Err(Errno::NFILE);
+        }
+        *files += 1;
         let handle = self.next;
         self.next += 1;
-        self.open.insert(handle, Vec::new());
+        self.open.insert(handle, Opened { container, text: Vec::new() });
         self.reply.opened(handle);
         Ok(())
     }
@@ -161,8 +173,8 @@ impl Server<'_> {
     /// A file that is read from its start again is read anew, as those of the kernel are.
     fn read(&mut self, pid: u32, node: Id, handle: u64, offset: u64, size: u32) -> std::result::Result<(), Errno> {
         let known = self.open.get(&handle).ok_or(Errno::BADF)?;
-        if offset > 0 && !known.is_empty() {
-            self.reply.part(known, offset, size);
+        if offset > 0 && !known.text.is_empty() {
+            self.reply.part(&known.text, offset, size);
             return Ok(());
         }
         let mut text = Vec::new();
@@ -171,17 +183,25 @@ impl Server<'_> {
             return Err(Errno::NOENT);
         }
         self.reply.part(&text, offset, size);
-        self.close(handle);
-        if self.bytes + text.len() > MOST_BYTES {
+        let Some(opened) = self.open.get_mut(&handle) else { return Err(Errno::BADF) };
+        let (_, bytes) = self.held.entry(opened.container.clone()).or_default();
+        let now = bytes.saturating_sub(opened.text.len()) + text.len();
+        if now > MOST_BYTES_EACH {
             return Err(Errno::NFILE);
         }
-        self.bytes += text.len();
-        self.open.insert(handle, text);
+        *bytes = now;
+        opened.text = text;
         Ok(())
     }
 
     fn close(&mut self, handle: u64) {
-        self.bytes -= self.open.remove(&handle).map_or(0, |text| text.len());
+        let Some(Opened { container, text }) = self.open.remove(&handle) else { return };
+        if let Some((files, bytes)) = self.held.get_mut(&container) {
+            (*files, *bytes) = (files.saturating_sub(1), bytes.saturating_sub(text.len()));
+            if *files == 0 {
+                self.held.remove(&container);
+            }
+        }
     }
 
     fn sys(content: &mut Content) -> Option<Id> {
@@ -236,17 +256,13 @@ impl Server<'_> {
         Self::content_of(&mut self.callers, &mut self.groups, &self.layout, pid)
     }
 
-    fn content_of<'a>(
-        callers: &mut HashMap<(u32, u64), Caller>,
-        groups: &'a mut HashMap<Key, Content>,
-        layout: &Layout,
-        pid: u32,
-    ) -> Option<&'a mut Content> {
+    /// Which container somebody is in.
+    fn container(callers: &mut HashMap<(u32, u64), Caller>, pid: u32) -> Option<Key> {
         let number = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
         let now = kernel::time::monotonic_ms();
         let key = (pid, kernel::procfs::start_time(number).ok()?);
         let known = callers.get(&key).filter(|caller| caller.until_ms > now).map(|caller| caller.container.clone());
-        let container = match known {
+        Some(match known {
             Some(container) => container,
             None => {
                 let (group, init) = container_of(number)?;
@@ -258,7 +274,17 @@ impl Server<'_> {
                 callers.insert(key, Caller { container: container.clone(), until_ms: now + CALLER_MS });
                 container
             }
-        };
+        })
+    }
+
+    fn content_of<'a>(
+        callers: &mut HashMap<(u32, u64), Caller>,
+        groups: &'a mut HashMap<Key, Content>,
+        layout: &Layout,
+        pid: u32,
+    ) -> Option<&'a mut Content> {
+        let number = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+        let container = Self::container(callers, pid)?;
         if !groups.contains_key(&container) && groups.len() >= MOST_GROUPS {
             // Those that have ended; if all live, all begin anew.
             groups.retain(|(group, ..), _| Group::new(layout.clone(), group).exists());
