@@ -47,11 +47,15 @@ impl Cella {
         let mut words = vec!["run", "-d", "--name", name, "--network", "none", "--proc-view", "on"];
         words.extend(["--memory", &memory, "--cpus", &processors, &self.image, "/wait"]);
         self.said(&words)?;
-        let mut container = Container { cella: Rc::clone(self), name: name.to_owned(), keeper: 0, reader: None };
+        let mut container =
+            Container { cella: Rc::clone(self), name: name.to_owned(), keeper: 0, init: 0, reader: None };
         let json = self.said(&["inspect", name])?;
         let json: serde_json::Value = serde_json::from_str(&json).map_err(|error| format!("inspect: {error}"))?;
-        let keeper = json.pointer("/0/keeper").and_then(serde_json::Value::as_u64);
-        container.keeper = keeper.and_then(|pid| u32::try_from(pid).ok()).ok_or("inspect names no keeper")?;
+        let process = |what: &str| {
+            let pid = json.pointer(&format!("/0/{what}")).and_then(serde_json::Value::as_u64);
+            pid.and_then(|pid| u32::try_from(pid).ok()).ok_or_else(|| format!("inspect names no {what}"))
+        };
+        (container.keeper, container.init) = (process("keeper")?, process("pid")?);
         Ok(container)
     }
 }
@@ -60,10 +64,16 @@ pub(super) struct Container {
     cella: Rc<Cella>,
     name: String,
     pub(super) keeper: u32,
+    init: u32,
     reader: Option<Child>,
 }
 
 impl Container {
+    /// A worker that nobody asks has ended.
+    pub(super) fn wake(&self) {
+        std::fs::read(format!("/proc/{}/root/proc/meminfo", self.init)).ok();
+    }
+
     pub(super) fn start(&mut self, words: &[String]) -> Result<()> {
         let mut command = self.cella.command(&["exec", &self.name, "/reader"]);
         command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -138,6 +138,11 @@ impl Field {
 
     /// The processes that answer: none for the kernel's files, and some for all others.
     pub(super) fn servers(&self) -> Result<Vec<u32>> {
+        for container in &self.containers {
+            if let Container::Cella(container) = container {
+                container.wake();
+            }
+        }
         let all = proc::all();
         let mut servers = match &self.lxcfs {
             Some(lxcfs) => proc::children(&all, lxcfs.init, "lxcfs"),
