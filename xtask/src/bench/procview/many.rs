@@ -2,7 +2,7 @@
 //! Many containers with many readers each: what the servers of their files take of a processor, and of memory.
 
 use super::Asked;
-use super::proc::{self, Memory, processor};
+use super::proc::{self, Memory};
 use super::reader::Task;
 use super::stage::{Field, Kind, Stage};
 use crate::Result;
@@ -69,10 +69,9 @@ fn load(field: &mut Field, threads: usize, pause: Duration) -> Result<Load> {
     }
     let late = Instant::now() > start;
     std::thread::sleep((start + MARGIN).saturating_duration_since(Instant::now()));
-    let servers = field.servers()?;
-    let (began, before) = (Instant::now(), processor(&servers));
+    let (began, before) = (Instant::now(), field.processor());
     std::thread::sleep(WINDOW);
-    let (time, clock) = (processor(&servers).saturating_sub(before), began.elapsed());
+    let (time, clock) = (field.processor().saturating_sub(before), began.elapsed());
     let (mut rate, mut p99) = (0.0, 0);
     for container in &mut field.containers {
         let reading = container.finish()?.whole()?;

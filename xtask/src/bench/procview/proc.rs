@@ -57,6 +57,13 @@ pub(super) fn processor(pids: &[u32]) -> Duration {
     pids.iter().map(|&pid| exact(pid).max(process(&read(pid, "stat")).map_or(0, |one| one.ticks) * TICK)).sum()
 }
 
+/// That of the children of a process that have ended.
+pub(super) fn of_ended(parent: u32) -> Duration {
+    let text = read(parent, "stat");
+    let words = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    words.skip(13).take(2).filter_map(|word| word.parse::<u32>().ok()).sum::<u32>() * TICK
+}
+
 /// The threads that live, to the nanosecond.
 fn exact(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

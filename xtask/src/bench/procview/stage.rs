@@ -10,6 +10,7 @@ use crate::Result;
 use crate::bench::scratch::Scratch;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The limit of every container, and what its /proc/meminfo is to begin with.
 pub(super) const MEMORY: u64 = 512 << 20;
@@ -132,8 +133,24 @@ impl Field {
 
     fn shows_its_limit(&mut self) -> Result<()> {
         let Some(first) = self.containers.first_mut() else { return Ok(()) };
-        let line = first.read(&Task::new("meminfo", std::time::Duration::from_millis(1)))?.first;
+        let line = first.read(&Task::new("meminfo", Duration::from_millis(1)))?.first;
         if line.contains(TOTAL) { Ok(()) } else { Err(format!("shows {line:?} in a container of {TOTAL}")) }
+    }
+
+    /// Time on processors of all that answer and have answered.
+    pub(super) fn processor(&self) -> Duration {
+        let all = proc::all();
+        let of =
+            |keeper: u32| proc::of_ended(keeper) + proc::processor(&proc::children(&all, keeper, super::cella::WORKER));
+        let lxcfs = self.lxcfs.iter().map(|lxcfs| proc::processor(&proc::children(&all, lxcfs.init, "lxcfs")));
+        self.keepers().map(of).chain(lxcfs).sum()
+    }
+
+    fn keepers(&self) -> impl Iterator<Item = u32> {
+        self.containers.iter().filter_map(|one| match one {
+            Container::Cella(container) => Some(container.keeper),
+            Container::Shell(_) => None,
+        })
     }
 
     /// The processes that answer: none for the kernel's files, and some for all others.
@@ -148,11 +165,7 @@ impl Field {
             Some(lxcfs) => proc::children(&all, lxcfs.init, "lxcfs"),
             None => Vec::new(),
         };
-        let keepers = self.containers.iter().filter_map(|one| match one {
-            Container::Cella(container) => Some(container.keeper),
-            Container::Shell(_) => None,
-        });
-        servers.extend(keepers.flat_map(|keeper| proc::children(&all, keeper, super::cella::WORKER)));
+        servers.extend(self.keepers().flat_map(|keeper| proc::children(&all, keeper, super::cella::WORKER)));
         if servers.is_empty() && self.kind != Kind::Native { Err("there is no server".to_owned()) } else { Ok(servers) }
     }
 }
