@@ -191,6 +191,8 @@ impl Task {
             false => None,
         };
         let keys = if self.joining.tty { terminal.detach_keys.clone() } else { Vec::new() };
+        // login(1) hangs the terminal up and opens it again: in between nobody would have it, and that is its end for us.
+        let _held = joined.terminal.as_ref().map(pty::other_side).transpose()?;
         let mut pump =
             Pump { joined: &joined, tty: self.joining.tty, ends, pending: Vec::new(), detach: DetachKeys::new(keys) };
         let outcome = pump.run(signals.as_ref());
@@ -240,14 +242,18 @@ fn stay(task: &Task, channel: OwnedFd) -> Result<()> {
         }
     };
     kernel::socket::send(&channel, &[&[0]], &[])?;
+    let held = joined.terminal.as_ref().map(pty::other_side).transpose()?;
     let mut keep = vec![joined.pidfd()];
-    keep.extend(joined.terminal.as_ref());
+    keep.extend(joined.terminal.iter().chain(&held));
     process::close_from(3, &keep)?;
     (0..3).try_for_each(|number| process::place(null()?, number))?;
     let mut buffer = vec![0; CHUNK];
     // Somebody has to read what is written to the terminal.
     while let Some(master) = &joined.terminal {
-        if !matches!(event::read(master, &mut buffer), Ok(Read::Bytes(_))) {
+        let watched = [(joined.pidfd().as_fd(), Interest::Read), (master.as_fd(), Interest::Read)];
+        let ready = event::wait(&watched, None)?;
+        let is_ready = |index: usize| ready.get(index) == Some(&true);
+        if is_ready(1) && event::read(master, &mut buffer).is_err() || is_ready(0) {
             break;
         }
     }

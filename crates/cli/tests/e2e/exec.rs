@@ -122,3 +122,22 @@ fn top_shows_the_pids_of_both_sides() {
     store.cella(&["rm", "-f", "t"]).ok();
     store.finish();
 }
+
+/// login(1) does so: between the two nobody has the terminal.
+#[test]
+fn a_terminal_that_is_hung_up_and_opened_again_is_shown_on() {
+    if !is_root("a_terminal_that_is_hung_up_and_opened_again_is_shown_on") {
+        return;
+    }
+    let store = Store::new("exec-hangup");
+    store.cella(&["run", "-d", "--name", "c", "--cap-add", "SYS_TTY_CONFIG", "host", "sleep", "1000"]).ok();
+    let script = "import os, signal, time\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nname = os.ttyname(0)\n\
+        for number in (0, 1, 2): os.close(number)\ntime.sleep(0.3)\nos.open(name, os.O_RDWR | os.O_NOCTTY)\n\
+        os.dup(0)\nos.dup(0)\nprint('shown', 'again', flush=True)";
+    let path = store.root.join("hangup.py");
+    std::fs::write(&path, script).unwrap();
+    let shown = on_terminal(&store, &format!("exec -it c python3 -c \"$(cat {})\"", path.display()), &[]);
+    assert!(shown.contains("shown again"), "{shown}");
+    store.cella(&["rm", "-f", "c"]).ok();
+    store.finish();
+}
