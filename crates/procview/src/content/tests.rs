@@ -132,6 +132,9 @@ fn numbers_of_nothing_are_not_there() {
         }
     }
     assert_eq!(content.find(ROOT, b"pr\xffoc"), None);
+    // A link to a memory node that no host has.
+    let link = Node::CpuNuma(0, 127).id();
+    assert!(!content.text(link, &mut out) && content.shape(link).is_none());
 }
 
 #[test]
