@@ -310,6 +310,8 @@ impl Worker<'_> {
         if let Some((b'P', rest)) = buffer.get(..length).and_then(<[u8]>::split_first) {
             self.content.born(rest.try_into().map_or(0, i32::from_le_bytes));
             self.tools.store.keep_counts(self.content.count_from_now());
+            // Where systemd makes the group it was not there before.
+            self.made_ms = 0;
         }
         let room = LISTENERS.saturating_sub(self.listeners.len());
         self.listeners.extend(descriptors.into_iter().take(room).map(|one| Arc::new(Listener::from(one))));
