@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use kernel::Errno;
-use kernel::cgroup::Group;
+use kernel::cgroup::{Group, Resource};
 use kernel::mount::Parameter;
 use kernel::types::{NamespaceKind, Propagation, attr};
 use plan::{Plan, Step};
@@ -34,9 +34,6 @@ const FILES: &[(&str, &str)] = &[
     ("/sys/devices/system/cpu", "sys/cpu"),
     ("/sys/devices/system/node", "sys/node"),
 ];
-
-/// Resources whose pressure the kernel tells.
-const PRESSURES: &[&str] = &["cpu", "memory", "io", "irq"];
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;
@@ -68,7 +65,7 @@ pub(crate) fn mounts(definition: &Definition, group: Option<&Group>) -> Vec<oci:
     };
     let mut list: Vec<oci::Mount> = FILES.iter().filter(there).map(|(place, source)| view(place, source)).collect();
     list.extend(disks().into_iter().map(|(place, number)| view(&place, &format!("block/{number}"))));
-    for resource in PRESSURES {
+    for resource in Resource::ALL.map(Resource::name) {
         let place = format!("/proc/pressure/{resource}");
         if !Path::new(&place).exists() {
             continue;
@@ -176,7 +173,7 @@ impl runtime::View for Served {
         self.birth = Birth { boottime_ns, own_clock: began.is_some(), boot_id: boot_id(), init: None };
         if kernel::fuse::is_there() {
             let device = kernel::fuse::open()?;
-            self.mount = Some(kernel::fuse::mount(&device, (0, 0))?);
+            self.mount = Some(kernel::fuse::mount(&device)?);
             self.device = Some(device);
             return Ok(());
         }
@@ -258,7 +255,7 @@ pub fn serve(directory: &Path, shown: Shown) -> Result<()> {
         Shown::Process(pid) => Some(content_of(pid)?),
     };
     let device = kernel::fuse::open().doing(|| "serve a view".to_owned())?;
-    let mount = kernel::fuse::mount(&device, (0, 0)).doing(|| "serve a view".to_owned())?;
+    let mount = kernel::fuse::mount(&device).doing(|| "serve a view".to_owned())?;
     kernel::mount::attach(&mount, &target)?;
     drop((mount, target));
     let home = leave(directory)?;

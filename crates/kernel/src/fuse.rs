@@ -48,14 +48,14 @@ pub fn is_there() -> bool {
 ///
 /// # Errors
 /// The failing call of fsopen, fsconfig, fsmount.
-pub fn mount(device: &OwnedFd, owner: (u32, u32)) -> Result<OwnedFd> {
-    let (fd, uid, gid) = (device.as_raw_fd().to_string(), owner.0.to_string(), owner.1.to_string());
+pub fn mount(device: &OwnedFd) -> Result<OwnedFd> {
+    let fd = device.as_raw_fd().to_string();
     let parameters = [
         Parameter::Text("source", "cella"),
         Parameter::Text("fd", &fd),
         Parameter::Text("rootmode", "40000"),
-        Parameter::Text("user_id", &uid),
-        Parameter::Text("group_id", &gid),
+        Parameter::Text("user_id", "0"),
+        Parameter::Text("group_id", "0"),
         Parameter::Flag("allow_other"),
         Parameter::Flag("default_permissions"),
     ];
@@ -80,8 +80,8 @@ pub enum Call<'a> {
     Attributes,
     /// Where a symbolic link leads.
     Link,
-    /// A file is opened; the open flags.
-    Open(u32),
+    /// A file is opened.
+    Open,
     /// A file is read.
     Read {
         /// What open gave.
@@ -154,7 +154,7 @@ pub fn parse(bytes: &[u8]) -> Option<Request<'_>> {
         2 | 42 => Call::Forget,
         3 => Call::Attributes,
         5 => Call::Link,
-        14 => Call::Open(word(body, 0)),
+        14 => Call::Open,
         15 => Call::Read { handle: long(body, 0), offset: long(body, 8), size: word(body, 16) },
         17 => Call::Figures,
         18 => Call::Release(long(body, 0)),

@@ -50,8 +50,8 @@ pub struct Brief {
     pub start: u64,
     /// How many threads.
     pub threads: u64,
-    /// Has it ended, and is only waited for? It is in no namespace then but in its user and pid ones.
-    pub is_zombie: bool,
+    /// State letter of proc_pid_stat(5).
+    pub state: u8,
 }
 
 impl Survey {
@@ -272,12 +272,12 @@ impl Brief {
         let end = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
+        let state = fields.next()?.bytes().next()?;
         let parent = fields.next()?.parse().ok()?;
         // From the fifth on: the twentieth is the number of threads, the twenty-second the start.
         let threads = fields.nth(15)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        Some(Self { parent, start, threads, is_zombie: ["Z", "X", "x"].contains(&state) })
+        Some(Self { parent, start, threads, state })
     }
 }
 
@@ -289,9 +289,16 @@ mod tests {
     #[test]
     fn a_name_that_looks_like_the_rest_of_the_line_does_not_shift_fields() {
         let stat = b"12 (a) Z 1 2\n3 (b) S 7 12 12 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 3 0 4242 100 3";
-        assert_eq!(Brief::parse(stat), Some(Brief { parent: 7, start: 4242, threads: 3, is_zombie: false }));
+        assert_eq!(Brief::parse(stat), Some(Brief { parent: 7, start: 4242, threads: 3, state: b'S' }));
         assert_eq!(Brief::parse(b"12 (a"), None);
         assert_eq!(Brief::parse(b"12 (a) Z 1"), None);
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_hide_the_state() {
+        let stat = b"12 (a) R (b) D 1 12 12 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 3 0 4242 100 3";
+        assert_eq!(Brief::parse(stat).map(|brief| (brief.state, brief.threads)), Some((b'D', 3)));
+        assert_eq!(Brief::parse(b"12 (a"), None);
     }
 
     #[test]
@@ -328,7 +335,7 @@ mod tests {
         fn whatever_a_process_calls_itself(name in proptest::collection::vec(any::<u8>(), 0..16), start in any::<u64>()) {
             let rest = format!(") S 7 1 1 0 -1 4 1 0 0 0 7 8 0 0 20 0 3 0 {start} 1 3");
             let line = [b"12 (", &name[..], rest.as_bytes()].concat();
-            prop_assert_eq!(Brief::parse(&line), Some(Brief { parent: 7, start, threads: 3, is_zombie: false }));
+            prop_assert_eq!(Brief::parse(&line), Some(Brief { parent: 7, start, threads: 3, state: b'S' }));
         }
 
         #[test]

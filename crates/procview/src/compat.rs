@@ -133,7 +133,7 @@ impl Server<'_> {
                 let shape = self.shape(request.pid, node).ok_or(Errno::NOENT)?;
                 self.reply.of_attributes(&attributes(node, shape), 0);
             }
-            Call::Open(_) => self.open(request.pid, node)?,
+            Call::Open => self.open(request.pid, node)?,
             Call::Read { handle, offset, size } => self.read(request.pid, node, handle, offset, size)?,
             Call::Release(handle) => {
                 self.close(handle);

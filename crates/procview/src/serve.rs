@@ -438,7 +438,7 @@ impl Worker<'_> {
             Call::Forget | Call::Interrupt | Call::Destroy => return Ok(false),
             Call::Release(_) => self.reply.done(),
             Call::Change => return Err(Errno::ROFS),
-            Call::Open(_) | Call::Directory | Call::Other(_) => return Err(Errno::NOSYS),
+            Call::Open | Call::Directory | Call::Other(_) => return Err(Errno::NOSYS),
         }
         Ok(true)
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use super::view::Resource;
 use super::{DeviceRule, Layout, Setting};
 use crate::error::{Call, Errno, Error, Result};
 
@@ -144,14 +145,8 @@ impl Group {
         let known = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_default();
         let known = if known.is_empty() { DELEGATED } else { &known };
         crate::file::set_owner(&directory, uid, gid)?;
-        for file in known.split_whitespace().filter(|file| !file.contains('/')) {
-            match crate::file::set_owner(&directory.join(file), uid, gid) {
-                // A controller that this group does not have has no files in it.
-                Err(error) if error.is(Errno::NOENT) => {}
-                other => other?,
-            }
-        }
-        Ok(())
+        let files = known.split_whitespace().filter(|file| !file.contains('/'));
+        give(files.map(|file| directory.join(file)), (uid, gid))
     }
 
     /// The file that tells of the pressure on a resource (`cpu`, `memory`, `io`, `irq`), where the kernel counts it.
@@ -165,13 +160,7 @@ impl Group {
     /// # Errors
     /// chown(2)'s.
     pub fn give_pressure(&self, uid: u32) -> Result<()> {
-        for file in ["cpu", "memory", "io", "irq"].iter().filter_map(|resource| self.pressure_file(resource)) {
-            match crate::file::set_owner(&file, uid, uid) {
-                Err(error) if error.is(Errno::NOENT) => {}
-                other => other?,
-            }
-        }
-        Ok(())
+        give(Resource::ALL.iter().filter_map(|resource| self.pressure_file(resource.name())), (uid, uid))
     }
 
     /// The version 2 directory, to clone a process into.
@@ -548,6 +537,17 @@ fn collect_from(directory: &OwnedFd, pids: &mut Vec<i32>) -> Result<()> {
         match open(directory, &name) {
             Err(error) if error.is(Errno::NOENT) => {}
             other => collect_from(&other?, pids)?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives files to an owner; what a group has not (its controller is off, or the kernel does not count it) is passed over.
+fn give(files: impl Iterator<Item = PathBuf>, (uid, gid): (u32, u32)) -> Result<()> {
+    for file in files {
+        match crate::file::set_owner(&file, uid, gid) {
+            Err(error) if error.is(Errno::NOENT) => {}
+            other => other?,
         }
     }
     Ok(())

@@ -308,9 +308,6 @@ impl Content {
 
     /// Processes and threads.
     fn tasks(&mut self) -> u64 {
-        match self.watched.pids() {
-            (Some(tasks), _) => tasks,
-            (None, _) => self.counted().tasks,
-        }
+        self.watched.tasks().unwrap_or_else(|| self.counted().tasks)
     }
 }

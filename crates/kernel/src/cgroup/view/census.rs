@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 
-use super::{Watched, text};
+use super::Watched;
+use crate::survey::Brief;
 
 /// More threads than these are not looked at one by one: what is seen is scaled up.
 const MOST_TASKS: u64 = 50_000;
@@ -88,9 +89,9 @@ impl LastPid {
 /// A process's own thread says how many others there are to ask.
 fn add_process(pid: i32, census: &mut Census) {
     let mut buffer = [0; 1024];
-    let Some((letter, threads)) = stat(CWD, &format!("/proc/{pid}/stat"), &mut buffer) else { return };
-    add(letter, census);
-    if threads < 2 {
+    let Some(first) = stat(CWD, &format!("/proc/{pid}/stat"), &mut buffer) else { return };
+    add(first.state, census);
+    if first.threads < 2 {
         return;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -101,8 +102,8 @@ fn add_process(pid: i32, census: &mut Census) {
         if name.starts_with('.') || name.parse() == Ok(pid) {
             continue;
         }
-        if let Some((letter, _)) = stat(&directory, &format!("{name}/stat"), &mut buffer) {
-            add(letter, census);
+        if let Some(thread) = stat(&directory, &format!("{name}/stat"), &mut buffer) {
+            add(thread.state, census);
         }
         if census.tasks >= MOST_TASKS {
             return;
@@ -110,17 +111,17 @@ fn add_process(pid: i32, census: &mut Census) {
     }
 }
 
-fn add(letter: u8, census: &mut Census) {
+fn add(state: u8, census: &mut Census) {
     census.tasks += 1;
-    match letter {
+    match state {
         b'R' => census.running += 1,
         b'D' => census.blocked += 1,
         _ => {}
     }
 }
 
-fn stat(directory: impl std::os::fd::AsFd, path: &str, buffer: &mut [u8]) -> Option<(u8, u64)> {
+fn stat(directory: impl std::os::fd::AsFd, path: &str, buffer: &mut [u8]) -> Option<Brief> {
     let file: OwnedFd = rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let read = rustix::io::read(&file, &mut *buffer).ok()?;
-    text::state(buffer.get(..read)?)
+    Brief::parse(buffer.get(..read)?)
 }

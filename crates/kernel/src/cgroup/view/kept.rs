@@ -2,7 +2,7 @@
 //! A file of the kernel that is read again and again through a descriptor that stays open.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -56,12 +56,6 @@ impl Kept {
     #[must_use]
     pub fn opened_each_time(self) -> Self {
         Self { stays: false, ..self }
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The text now, or the last that there was; `None` when there never was one.

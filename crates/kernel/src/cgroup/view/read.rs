@@ -26,7 +26,7 @@ pub struct Watched {
     io: [Kept; 2],
     io_of_bfq: Option<[Kept; 2]>,
     pressure: [Option<Kept>; 4],
-    pids: [Kept; 2],
+    tasks: Kept,
     is_legacy: Legacy,
     pub(super) last_pid: super::census::LastPid,
 }
@@ -88,11 +88,8 @@ impl Group {
             io_of_bfq: bfq("blkio.bfq.io_serviced_recursive")
                 .zip(bfq("blkio.bfq.io_service_bytes_recursive"))
                 .map(|(counts, bytes)| [counts, bytes]),
-            pressure: Resource::ALL.map(|resource| {
-                let file = format!("{}.pressure", resource.name());
-                self.unified().map(|path| Kept::whole(path.join(file)))
-            }),
-            pids: ["pids.current", "pids.max"].map(|file| own("pids", file, file)),
+            pressure: Resource::ALL.map(|resource| self.pressure_file(resource.name()).map(Kept::whole)),
+            tasks: own("pids", "pids.current", "pids.current"),
             is_legacy,
             group: self.clone(),
             last_pid: super::census::LastPid::default(),
@@ -282,10 +279,9 @@ impl Watched {
         self.pressure.get_mut(index)?.as_mut()?.read()
     }
 
-    /// Processes and threads now, and how many there may be.
-    pub fn pids(&mut self) -> (Option<u64>, Option<u64>) {
-        let [current, most] = &mut self.pids;
-        (current.number(), text::limit(most.text()))
+    /// Processes and threads now.
+    pub fn tasks(&mut self) -> Option<u64> {
+        self.tasks.number()
     }
 }
 

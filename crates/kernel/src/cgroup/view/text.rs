@@ -193,15 +193,6 @@ fn device(word: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// State letter and number of threads of a stat line, whose name field may hold spaces and brackets.
-pub(super) fn state(stat: &[u8]) -> Option<(u8, u64)> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    let mut words = rest.split_ascii_whitespace();
-    let letter = words.next()?.bytes().next()?;
-    Some((letter, words.nth(16)?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,18 +253,11 @@ mod tests {
         assert_eq!((v1[0].reads, v1[0].writes, v1[0].read_bytes, v1[0].discarded_bytes), (2, 1, 4096, 7));
     }
 
-    #[test]
-    fn a_name_with_brackets_does_not_hide_the_state() {
-        let stat = b"12 (a) R (b) D 1 12 12 0 -1 4194560 1 0 0 0 7 8 0 0 20 0 3 0 4242 100 3";
-        assert_eq!(state(stat), Some((b'D', 3)));
-        assert_eq!(state(b"12 (a"), None);
-    }
-
     proptest! {
         #[test]
         fn nothing_in_a_file_stops_us(text in "(?s).{0,200}", numbers in "[0-9max:=, \n-]{0,80}") {
             for text in [text.as_str(), numbers.as_str()] {
-                drop((limit(text), quota(text, text), parse_list(text), usage_all(text), state(text.as_bytes())));
+                drop((limit(text), quota(text, text), parse_list(text), usage_all(text)));
                 drop((unified_stat(text), legacy_stat(text, None), unified_time(text)));
                 drop((unified_devices(text), legacy_devices(text, text)));
             }
