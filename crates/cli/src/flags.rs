@@ -32,6 +32,17 @@ pub(crate) fn container() -> Arg {
     Arg::new("container").value_name("CONTAINER").required(true).help("Name, id, or the beginning of either")
 }
 
+/// The program that is run, and its arguments.
+pub(crate) fn words(help: &'static str) -> Arg {
+    Arg::new("command")
+        .value_name("COMMAND")
+        .num_args(1..)
+        .required(true)
+        .trailing_var_arg(true)
+        .allow_hyphen_values(true)
+        .help(help)
+}
+
 /// `--format table|json`.
 pub(crate) fn format() -> Arg {
     value("format", "FORMAT", "table or json").value_parser(["table", "json"]).default_value("table")

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cella exec`: runs a further program in a running container.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use engine::{Exec, Outcome, Result};
 
 use super::run::needs_terminal;
 use crate::app::Context;
 use crate::definition::{environment, terminal, text, texts};
-use crate::flags::{attaching, container, list, switch, value};
+use crate::flags::{attaching, container, list, switch, value, words};
 
 pub(super) fn command(command: Command) -> Command {
     command
@@ -22,15 +22,7 @@ pub(super) fn command(command: Command) -> Command {
         .arg(switch("privileged", "With all capabilities"))
         .args(attaching())
         .arg(container())
-        .arg(
-            Arg::new("command")
-                .value_name("COMMAND")
-                .num_args(1..)
-                .required(true)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("Program and arguments"),
-        )
+        .arg(words("Program and arguments"))
         .after_help("Example:\n  cella exec -it web sh")
 }
 

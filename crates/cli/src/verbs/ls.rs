@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let full = matches.get_flag("no-trunc");
     if matches.get_flag("ids") {
         for one in &list {
-            output::line(&cut(&one.id, if full { usize::MAX } else { ID }));
+            output::line(&id(one, full));
         }
     } else if text(matches, "format").as_deref() == Some("json") {
         output::json(&list);
@@ -74,11 +74,8 @@ impl Filter {
     }
 }
 
-fn cut(text: &str, length: usize) -> String {
-    match text.chars().count() > length && length > ID {
-        true => text.chars().take(length - 1).chain(['…']).collect(),
-        false => text.chars().take(length).collect(),
-    }
+fn id(one: &Summary, full: bool) -> String {
+    one.id.chars().take(if full { usize::MAX } else { ID }).collect()
 }
 
 fn table(list: &[Summary], full: bool) {
@@ -87,10 +84,10 @@ fn table(list: &[Summary], full: bool) {
         .map(|one| {
             vec![
                 one.name.as_str().into(),
-                cut(&one.id, if full { usize::MAX } else { ID }).into(),
+                id(one, full).into(),
                 one.kind.into(),
                 one.image.as_str().into(),
-                cut(&one.command.replace(['\n', '\t'], " "), if full { usize::MAX } else { COMMAND }).into(),
+                output::cut(&one.command.replace(['\n', '\t'], " "), if full { usize::MAX } else { COMMAND }).into(),
                 status(one),
                 one.addresses.first().map_or_else(|| "-".to_owned(), ToString::to_string).into(),
                 output::usage(one.memory, one.memory_limit).into(),

@@ -3,12 +3,12 @@
 
 use std::io::IsTerminal;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use engine::{Outcome, Result};
 
 use crate::app::Context;
 use crate::definition::{terminal, text, texts};
-use crate::flags::{attaching, container, value};
+use crate::flags::{attaching, container, value, words};
 
 pub(super) fn command(command: Command) -> Command {
     command
@@ -16,14 +16,7 @@ pub(super) fn command(command: Command) -> Command {
         .arg(value("user", "USER", "Who logs in (default root)").short('u'))
         .args(attaching())
         .arg(container())
-        .arg(
-            Arg::new("command")
-                .value_name("COMMAND")
-                .num_args(0..)
-                .trailing_var_arg(true)
-                .allow_hyphen_values(true)
-                .help("A program with arguments in place of the shell"),
-        )
+        .arg(words("A program with arguments in place of the shell").num_args(0..).required(false))
         .after_help("Examples:\n  cella shell web\n  cella shell -u www-data web -- id")
 }
 

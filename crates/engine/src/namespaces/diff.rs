@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::details::ProcessDetails;
 use super::inside::{Clock, Device};
+use super::view::ranges;
 
 /// Of a long list so many are named.
 const NAMED: usize = 6;
@@ -55,8 +56,8 @@ fn how(kind: &str, one: &ProcessDetails, other: &ProcessDetails) -> Vec<String> 
     };
     match kind {
         "user" => {
-            tell("users", &ranges(&one.ids.users), &ranges(&other.ids.users));
-            tell("groups", &ranges(&one.ids.groups), &ranges(&other.ids.groups));
+            tell("users", &ranges(&one.ids.users, ","), &ranges(&other.ids.users, ","));
+            tell("groups", &ranges(&one.ids.groups, ","), &ranges(&other.ids.groups, ","));
         }
         "uts" => {
             if let (Some(first), Some(second)) = (&one.inside.uts, &other.inside.uts) {
@@ -139,12 +140,6 @@ fn group(of: &ProcessDetails) -> String {
     of.groups.iter().filter_map(path).max_by_key(String::len).unwrap_or_default()
 }
 
-/// `0:100000:65536`, several with a comma between them.
-fn ranges(list: &[[u32; 3]]) -> String {
-    let one = |[inside, outside, count]: &[u32; 3]| format!("{inside}:{outside}:{count}");
-    if list.is_empty() { "none".to_owned() } else { list.iter().map(one).collect::<Vec<_>>().join(",") }
-}
-
 fn seconds(nanoseconds: i128) -> String {
     format!("{}s", nanoseconds / 1_000_000_000)
 }
@@ -160,7 +155,7 @@ mod tests {
         let mut tell = |what: &str, one: &str, other: &str| told.push(format!("{what}: {one} | {other}"));
         tell_sets("mounts", &set(0..9), &set(8..9), &mut tell);
         assert_eq!(told, ["mounts: m0, m1, m2, m3, m4, m5 and 2 more | -"]);
-        assert_eq!(ranges(&[[0, 1, 2], [5, 6, 7]]), "0:1:2,5:6:7");
-        assert_eq!(ranges(&[]), "none");
+        assert_eq!(ranges(&[[0, 1, 2], [5, 6, 7]], ","), "0:1:2,5:6:7");
+        assert_eq!(ranges(&[], ","), "none");
     }
 }

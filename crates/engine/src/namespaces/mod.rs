@@ -34,7 +34,7 @@ pub use pin::{Pin, Pinned};
 pub use program::Program;
 pub use tree::SHOWN;
 pub use unshare::{Unsharing, map_of};
-pub use view::{Hidden, Kept, Listing, NamespaceRow, ProcessBrief, TreeNode};
+pub use view::{Hidden, Kept, Listing, NamespaceRow, ProcessBrief, TreeNode, ranges};
 pub use watch::{Change as NamespaceChange, Source as WatchSource, Watching};
 
 use target::Target;

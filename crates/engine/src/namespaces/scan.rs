@@ -199,6 +199,12 @@ impl Scan {
         }
     }
 
+    /// How many namespaces of other kinds this user namespace has the rights over.
+    pub(crate) fn owned_by(&self, user: u64) -> usize {
+        let is_owned = |(key, found): &(&Key, &Found)| key.0 != NamespaceKind::User && found.owner == Some(user);
+        self.found.iter().filter(is_owned).count()
+    }
+
     /// A process in short; `None` when it is gone.
     pub(crate) fn brief(&mut self, pid: i32) -> Option<ProcessBrief> {
         let command = self.survey.command(pid).ok()?;

@@ -17,13 +17,12 @@ pub(super) fn tree(kind: NamespaceKind, groups: &[(String, String)]) -> Result<(
     let mut scan = Scan::new(Some(kind))?;
     scan.ask();
     let mut seen = Processes::default();
-    let mut keys: Vec<Key> = scan.found.keys().copied().collect();
+    let mut keys: Vec<Key> = scan.found.keys().copied().filter(|(one, _)| *one == kind).collect();
     keys.sort_unstable();
     let rows: Vec<NamespaceRow> = keys.into_iter().filter_map(|key| scan.row(key, groups, &mut seen)).collect();
-    let owned = |inode: u64| rows.iter().filter(|row| row.kind != "user" && row.owner == Some(inode)).count();
     let mut by_parent: BTreeMap<Option<u64>, Vec<TreeNode>> = BTreeMap::new();
-    let is_there = |inode: u64| rows.iter().any(|row| row.kind == kind.file() && row.inode == inode);
-    for row in rows.iter().filter(|row| row.kind == kind.file()) {
+    let is_there = |inode: u64| rows.iter().any(|row| row.inode == inode);
+    for row in &rows {
         let is_user = kind == NamespaceKind::User;
         let maps = row.oldest.as_ref().filter(|_| is_user).and_then(|oldest| kernel::idmap::of(oldest.pid).ok());
         let mut members = scan.members.remove(&row.inode).unwrap_or_default();
@@ -31,7 +30,7 @@ pub(super) fn tree(kind: NamespaceKind, groups: &[(String, String)]) -> Result<(
         let members = members.into_iter().take(SHOWN).filter_map(|(_, pid)| scan.brief(pid)).collect();
         let (users, groups) =
             maps.as_ref().map_or((None, None), |(users, groups)| (Some(lines(users)), Some(lines(groups))));
-        let owns = is_user.then(|| owned(row.inode));
+        let owns = is_user.then(|| scan.owned_by(row.inode));
         let node = TreeNode { namespace: row.clone(), users, groups, owns, members, children: Vec::new() };
         by_parent.entry(row.parent.filter(|parent| is_there(*parent))).or_default().push(node);
     }

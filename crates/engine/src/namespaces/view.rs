@@ -141,6 +141,13 @@ pub struct TreeNode {
     pub children: Vec<TreeNode>,
 }
 
+/// `0:100000:65536`, with `between` between several.
+#[must_use]
+pub fn ranges(list: &[[u32; 3]], between: &str) -> String {
+    let one = |[inside, outside, count]: &[u32; 3]| format!("{inside}:{outside}:{count}");
+    if list.is_empty() { "none".to_owned() } else { list.iter().map(one).collect::<Vec<_>>().join(between) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use engine::namespaces::TreeNode;
 
-use super::tree::{heading, maps, members};
+use super::tree::{facts, maps, members};
 
 /// Sizes, in pixels.
 const WIDTH: usize = 350;
@@ -93,10 +93,7 @@ fn content(node: &TreeNode) -> Vec<(Class, String)> {
     let row = &node.namespace;
     let mut lines = vec![(Class::Name, format!("{}:[{}]", row.kind, row.inode))];
     lines.extend(row.container.as_ref().map(|owner| (Class::Owner, super::cut(&owner.text(), COMMAND))));
-    // The heading without what has lines of its own.
-    let facts: Vec<String> =
-        heading(node).split("  ").skip(1 + usize::from(row.container.is_some())).map(str::to_owned).collect();
-    lines.push((Class::Fact, facts.join(" · ")));
+    lines.push((Class::Fact, facts(node).join(" · ")));
     lines.extend(maps(node).into_iter().flat_map(wrapped).map(|line| (Class::Map, line)));
     let all = members(node, COMMAND);
     let left = usize::try_from(row.processes).unwrap_or(0);

@@ -73,14 +73,7 @@ fn json() -> Arg {
 
 /// The program behind `--`.
 fn words() -> Arg {
-    Arg::new("command")
-        .value_name("COMMAND")
-        .num_args(1..)
-        .required(true)
-        .trailing_var_arg(true)
-        .allow_hyphen_values(true)
-        .value_parser(clap::value_parser!(std::ffi::OsString))
-        .help("Program and arguments, after --")
+    crate::flags::words("Program and arguments, after --").value_parser(clap::value_parser!(std::ffi::OsString))
 }
 
 fn program(matches: &ArgMatches) -> Result<Program> {
@@ -119,11 +112,7 @@ fn tell_hidden(context: &Context, hidden: &Hidden) {
 
 /// At most so many characters in one line, none of which drives a terminal.
 fn cut(text: &str, most: usize) -> String {
-    let plain = crate::output::plain(&text.replace(['\n', '\t'], " "));
-    match plain.chars().count() > most {
-        true => plain.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
-        false => plain,
-    }
+    crate::output::cut(&crate::output::plain(&text.replace(['\n', '\t'], " ")), most)
 }
 
 /// With each id of 64 digits as its first twelve: a person tells two apart by less.
@@ -172,12 +161,6 @@ fn holder(row: &NamespaceRow, most: usize) -> String {
 /// A number, or a dash for none.
 fn or_dash<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
-}
-
-/// `0:100000:65536`, with a space between several.
-fn ranges(list: &[[u32; 3]]) -> String {
-    let one = |[inside, outside, count]: &[u32; 3]| format!("{inside}:{outside}:{count}");
-    if list.is_empty() { "none".to_owned() } else { list.iter().map(one).collect::<Vec<_>>().join(" ") }
 }
 
 #[cfg(test)]

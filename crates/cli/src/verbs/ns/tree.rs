@@ -3,7 +3,7 @@
 
 use clap::{ArgMatches, Command};
 use engine::Result;
-use engine::namespaces::{SHOWN, TreeNode};
+use engine::namespaces::{SHOWN, TreeNode, ranges};
 
 use super::draw;
 use crate::app::Context;
@@ -44,10 +44,18 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
 }
 
 /// What a node is, in one line.
-pub(super) fn heading(node: &TreeNode) -> String {
+fn heading(node: &TreeNode) -> String {
     let row = &node.namespace;
     let mut words = vec![format!("{}:[{}]", row.kind, row.inode)];
     words.extend(row.container.as_ref().map(|owner| output::plain(&owner.text())));
+    words.extend(facts(node));
+    words.join("  ")
+}
+
+/// Who made it, who is in it, and what it has rights over.
+pub(super) fn facts(node: &TreeNode) -> Vec<String> {
+    let row = &node.namespace;
+    let mut words = Vec::new();
     if row.kind == "user" {
         words.push(format!("made by {}", super::or_dash(row.creator)));
     }
@@ -58,15 +66,15 @@ pub(super) fn heading(node: &TreeNode) -> String {
     if let Some(owns) = node.owns.filter(|owns| *owns > 0) {
         words.push(format!("owns {owns}"));
     }
-    words.join("  ")
+    words
 }
 
 /// The maps, where there are any to tell: one line when users and groups are alike.
 pub(super) fn maps(node: &TreeNode) -> Vec<String> {
     match (&node.users, &node.groups) {
-        (Some(users), Some(groups)) if users == groups => vec![format!("ids {}", super::ranges(users))],
+        (Some(users), Some(groups)) if users == groups => vec![format!("ids {}", ranges(users, " "))],
         (Some(users), Some(groups)) => {
-            vec![format!("users {}", super::ranges(users)), format!("groups {}", super::ranges(groups))]
+            vec![format!("users {}", ranges(users, " ")), format!("groups {}", ranges(groups, " "))]
         }
         _ => Vec::new(),
     }

@@ -27,8 +27,9 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let time = |name: &'static str| text(matches, name).map(|text| parse_duration_ms(name, &text)).transpose();
     // Less than that would be nothing but looking.
     let interval_ms = time("interval")?.unwrap_or(1000).max(20);
-    let end = time("for")?.map(|ms| Instant::now() + Duration::from_millis(ms));
-    let interval_ms = time("for")?.map_or(interval_ms, |ms| interval_ms.min(ms.max(20)));
+    let most_ms = time("for")?;
+    let end = most_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+    let interval_ms = most_ms.map_or(interval_ms, |ms| interval_ms.min(ms.max(20)));
     let mut screen =
         Screen { kind: text(matches, "type"), json: matches.get_flag("json"), quiet: context.quiet, interval_ms, end };
     context.namespaces().watch(interval_ms, &mut screen)?;
