@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::bytes::{long, word};
 use crate::error::{Call as _, Errno, Result};
 use crate::mount::{self, Parameter};
 use crate::types::attr;
@@ -125,14 +126,6 @@ pub struct Request<'a> {
     pub pid: u32,
     /// What is asked.
     pub call: Call<'a>,
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
-}
-
-fn long(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
 
 /// What of a buffer is the message in it; nothing when there is none.

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod arena;
 pub mod bpf;
+pub mod bytes;
 pub mod capability;
 pub mod cgroup;
 pub mod conntrack;

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::bytes;
 use crate::error::{Call, Errno, Error, Result};
 use crate::syscall::raw;
 use crate::types::SockFilter;
@@ -88,10 +89,7 @@ impl Waiting {
     /// What a buffer of [`Listener::receive`] holds; `None` when there is nothing in it.
     #[must_use]
     pub fn parse(buffer: &[u8; NOTIFICATION]) -> Option<Self> {
-        let word =
-            |at: usize| buffer.get(at..at + 4).and_then(|part| part.try_into().ok()).map_or(0, u32::from_ne_bytes);
-        let long =
-            |at: usize| buffer.get(at..at + 8).and_then(|part| part.try_into().ok()).map_or(0, u64::from_ne_bytes);
+        let (word, long) = (|at| bytes::word(buffer, at), |at| bytes::long(buffer, at));
         let arguments = [32, 40, 48, 56, 64, 72].map(long);
         let (number, architecture) = (word(16).cast_signed(), word(20));
         let one = Self { id: long(0), pid: word(8), number, architecture, arguments };

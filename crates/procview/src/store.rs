@@ -67,8 +67,7 @@ impl Store {
     }
 
     fn long(&mut self, at: usize) -> u64 {
-        let bytes = self.0.bytes().get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u64::from_ne_bytes)
+        kernel::bytes::long(self.0.bytes(), at)
     }
 
     fn set(&mut self, at: usize, value: u64) {
