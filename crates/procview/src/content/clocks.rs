@@ -72,7 +72,7 @@ pub(super) struct Clocks {
 }
 
 /// Words before those of each processor, and then for each of the host's, and each that is seen.
-const WORDS: usize = 8;
+const WORDS: usize = 7;
 
 impl Clocks {
     /// Have they gone on since this was asked last?
@@ -85,7 +85,7 @@ impl Clocks {
         let time = &self.time;
         let count = |length: usize| u64::try_from(length).unwrap_or(0);
         let mut words = vec![count(time.each.len()), count(self.each.len()), self.uptime_ns];
-        words.extend([time.user_ns, time.nice_ns, time.system_ns, time.throttled_ns, 0]);
+        words.extend([time.user_ns, time.nice_ns, time.system_ns, time.throttled_ns]);
         words.extend(time.each.iter().flat_map(|(cpu, user, system)| [u64::from(*cpu), *user, *system]));
         let parts = |one: &Clock| [one.user, one.nice, one.system, one.steal, one.idle, one.capacity];
         words.extend(self.each.iter().flat_map(parts));
@@ -94,7 +94,7 @@ impl Clocks {
 
     /// What [`Self::words`] has given.
     pub(super) fn of(words: &[u64]) -> Option<Self> {
-        let &[host, seen, uptime_ns, user_ns, nice_ns, system_ns, throttled_ns, _] = words.first_chunk::<WORDS>()?;
+        let &[host, seen, uptime_ns, user_ns, nice_ns, system_ns, throttled_ns] = words.first_chunk::<WORDS>()?;
         let (host, seen) = (usize::try_from(host).ok()?, usize::try_from(seen).ok()?);
         let rest = words.get(WORDS..)?;
         let (of_host, of_seen) = rest.split_at_checked(host.checked_mul(3)?)?;
@@ -221,11 +221,10 @@ fn since(before: &ProcessorTime, now: &ProcessorTime, cpu: u32) -> (u64, u64) {
 }
 
 /// `/proc/uptime`: since the start, and for how much of its processors' time the container was idle; in hundredths.
-pub(super) fn uptime(uptime_ns: u64, now: &Moment, out: &mut Vec<u8>) {
-    let used = now.time.user_ns.saturating_add(now.time.nice_ns).saturating_add(now.time.system_ns);
-    let idle_ns = now.capacity(uptime_ns).saturating_sub(used);
+pub(super) fn uptime(now: &Moment, out: &mut Vec<u8>) {
+    let idle_ns = now.capacity(now.uptime_ns).saturating_sub(now.time.used_ns());
     let part = |ns: u64| (ns / 1_000_000_000, ns / TICK_NS % 100);
-    let ((seconds, rest), (idle, idle_rest)) = (part(uptime_ns), part(idle_ns));
+    let ((seconds, rest), (idle, idle_rest)) = (part(now.uptime_ns), part(idle_ns));
     writeln!(out, "{seconds}.{rest:02} {idle}.{idle_rest:02}").ok();
 }
 
@@ -358,7 +357,7 @@ mod tests {
         let time = total(u64::MAX, 1);
         let now = Moment { uptime_ns: 61_239_000_000, visible: &[0], is_all: true, quota: None, time: &time };
         let mut out = Vec::new();
-        uptime(now.uptime_ns, &now, &mut out);
+        uptime(&now, &mut out);
         assert_eq!(out, b"61.23 0.00\n");
     }
 

@@ -176,7 +176,7 @@ fn share(value: u64, part: u64, whole: u64) -> u64 {
 pub(super) fn meminfo(host: &str, figures: &Figures, out: &mut Vec<u8>) {
     for line in host.lines().filter(|line| !line.starts_with("DirectMap")) {
         match line.split_once(':').and_then(|(key, _)| Some((key, figures.value(key)?))) {
-            Some((key, value)) => put(out, key, value, 8),
+            Some((key, value)) => put(out, key, value),
             None => {
                 out.extend_from_slice(line.as_bytes());
                 out.push(b'\n');
@@ -193,7 +193,7 @@ pub(super) fn node_meminfo(host: &str, figures: &Figures, out: &mut Vec<u8>) {
         match rest.split_once(':').and_then(|(key, _)| Some((key, figures.value(key)?))) {
             Some((key, value)) => {
                 write!(out, "{node} {number} ").ok();
-                put(out, key, value, 8);
+                put(out, key, value);
             }
             None => {
                 out.extend_from_slice(line.as_bytes());
@@ -204,8 +204,8 @@ pub(super) fn node_meminfo(host: &str, figures: &Figures, out: &mut Vec<u8>) {
 }
 
 /// One line as the kernel writes it: the longest names leave less room.
-fn put(out: &mut Vec<u8>, key: &str, value: u64, width: usize) {
-    let width = if key.len() > 15 { 6 } else { width };
+fn put(out: &mut Vec<u8>, key: &str, value: u64) {
+    let width = if key.len() > 15 { 6 } else { 8 };
     let start = out.len();
     out.extend_from_slice(key.as_bytes());
     out.push(b':');

@@ -17,7 +17,7 @@ mod tree;
 use kernel::cgroup::{Census, Group, ProcessorTime, Processors, Watched};
 use kernel::time::{boottime_ns, monotonic_ms};
 
-use clocks::Clocks;
+use clocks::{Clocks, Moment};
 use host::Host;
 use load::Load;
 use memory::Figures;
@@ -171,13 +171,17 @@ impl Content {
         Sight { is_all: visible.len() >= all, visible, limits }
     }
 
+    fn moment<'a>(&self, sight: &'a Sight, time: &'a ProcessorTime) -> Moment<'a> {
+        let (visible, is_all, quota) = (&sight.visible, sight.is_all, sight.limits.quota);
+        Moment { uptime_ns: self.uptime_ns(), visible, is_all, quota, time }
+    }
+
     /// What sysinfo(2) tells inside.
     pub fn memory_sysinfo(&mut self) -> SysInfo {
         let now = monotonic_ms();
         let (used_ns, uptime_ns) = (self.used_ns(), self.uptime_ns());
         self.load.catch_up(now, used_ns, uptime_ns);
         let (host, figures) = self.figures();
-        let uptime_ns = self.uptime_ns();
         let bytes = |kb: u64| kb.saturating_mul(1024);
         let procs = self.tasks();
         let base = SysInfo {
@@ -229,8 +233,7 @@ impl Content {
 
     /// Nanoseconds of processors.
     fn used_ns(&mut self) -> u64 {
-        let sum = |time: ProcessorTime| time.user_ns.saturating_add(time.nice_ns).saturating_add(time.system_ns);
-        self.watched.processor_time().map_or(0, sum)
+        self.watched.processor_time().map_or(0, |time| time.used_ns())
     }
 
     /// When the load average wants to be sampled next ([`monotonic_ms`]); `None` while nobody has asked for it in a minute.

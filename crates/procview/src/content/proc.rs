@@ -3,10 +3,10 @@
 
 use std::io::Write;
 
-use kernel::cgroup::{Resource, page_bytes};
+use kernel::cgroup::{Device, Resource, page_bytes};
 use kernel::time::{monotonic_ms, now_ns};
 
-use super::clocks::{self, Counts, Moment};
+use super::clocks::{self, Counts};
 use super::node::ProcFile;
 use super::{Content, disks, memory, processors};
 
@@ -86,12 +86,11 @@ impl Content {
     fn stat(&mut self, out: &mut Vec<u8>) {
         let sight = self.sight();
         let time = self.watched.processor_time().unwrap_or_default();
-        let uptime_ns = self.uptime_ns();
-        let (is_all, quota) = (sight.is_all, sight.limits.quota);
-        self.clocks.advance(&Moment { uptime_ns, visible: &sight.visible, is_all, quota, time: &time });
+        let now = self.moment(&sight, &time);
+        self.clocks.advance(&now);
         let census = self.counted();
         let counts = Counts {
-            boot_s: self.boot_s(uptime_ns),
+            boot_s: self.boot_s(now.uptime_ns),
             processes: u64::try_from(census.last_pid).unwrap_or(0),
             // Whoever reads this runs, but not while it is being made.
             running: census.running.saturating_add(1),
@@ -112,9 +111,7 @@ impl Content {
     fn uptime(&mut self, out: &mut Vec<u8>) {
         let sight = self.sight();
         let time = self.watched.processor_time().unwrap_or_default();
-        let uptime_ns = self.uptime_ns();
-        let (is_all, quota) = (sight.is_all, sight.limits.quota);
-        clocks::uptime(uptime_ns, &Moment { uptime_ns, visible: &sight.visible, is_all, quota, time: &time }, out);
+        clocks::uptime(&self.moment(&sight, &time), out);
     }
 
     fn loadavg(&mut self, out: &mut Vec<u8>) {
@@ -124,17 +121,21 @@ impl Content {
         self.load.write(census.running.max(1), tasks.max(1), census.last_pid, out);
     }
 
-    fn diskstats(&mut self, out: &mut Vec<u8>) {
+    /// What the group has done with each device, and how long it waited for all, in microseconds.
+    fn devices(&mut self) -> (Vec<Device>, u64) {
         let devices = self.watched.devices();
-        let waited_us = self.watched.pressure(Resource::Io).map_or(0, disks::waited_us);
+        (devices, self.watched.pressure(Resource::Io).map_or(0, disks::waited_us))
+    }
+
+    fn diskstats(&mut self, out: &mut Vec<u8>) {
+        let (devices, waited_us) = self.devices();
         let uptime_ns = self.uptime_ns();
         disks::diskstats(self.host.diskstats.text(), &devices, waited_us, uptime_ns, out);
     }
 
     /// `/sys/block/NAME/stat`.
     pub(super) fn disk_text(&mut self, major: usize, minor: usize, out: &mut Vec<u8>) -> bool {
-        let devices = self.watched.devices();
-        let waited_us = self.watched.pressure(Resource::Io).map_or(0, disks::waited_us);
+        let (devices, waited_us) = self.devices();
         let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         let used = devices.iter().find(|one| (number(one.major), number(one.minor)) == (major, minor));
         disks::stat(used, waited_us, self.uptime_ns(), out);

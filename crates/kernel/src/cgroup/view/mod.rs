@@ -129,6 +129,14 @@ pub struct ProcessorTime {
     pub each: Vec<(u32, u64, u64)>,
 }
 
+impl ProcessorTime {
+    /// All that was used.
+    #[must_use]
+    pub const fn used_ns(&self) -> u64 {
+        self.user_ns.saturating_add(self.nice_ns).saturating_add(self.system_ns)
+    }
+}
+
 /// What a group and those below it have done with one block device since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each says itself")]
