@@ -11,10 +11,10 @@ use crate::error::Invalid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcView {
-    /// Its own when it is a whole system or has a limit of memory or processors, and the host can show it.
+    /// Its own when it is a whole system or has a limit of memory or processors.
     #[default]
     Auto,
-    /// Its own; an error where the host can not.
+    /// Its own.
     On,
     /// The host's.
     Off,

@@ -427,10 +427,10 @@ impl Loop {
         if let Some(running) = &self.running {
             watched.push((running.child.pidfd.as_fd(), Interest::Read));
         }
-        // Whoever listens and does not keep up holds the program back, as a pipe does.
         watched.extend(self.view.news().into_iter().map(|news| (news, Interest::Read)));
         watched.extend(self.oom.news().map(|news| (news, Interest::Change)));
         watched.extend(self.mailbox.iter().map(|mailbox| (mailbox.as_fd(), Interest::Read)));
+        // Whoever listens and does not keep up holds the program back, as a pipe does.
         self.streams.watch(&mut watched, self.clients.keep_up());
         self.clients.watch(&mut watched, self.streams.input_is_free());
         let ready = kernel::event::wait(&watched, self.timeout())?;

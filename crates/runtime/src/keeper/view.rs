@@ -9,8 +9,9 @@
 //! forks ───────────────────────────────────► serves
 //! lets the connection go
 //! takes the parts of the mount  ◄──lookups── (if it died now the connection ended, and the start with it: nobody hangs)
+//! launches
 //! takes the connection back
-//! launches; passes listeners on ───────────► answers sysinfo(2)
+//! passes listeners on ─────────────────────► answers sysinfo(2), sched_getaffinity(2)
 //! hears of its death: forks the next
 //! hears that it had nothing to do: forks the next when there is a message
 //! ```
