@@ -5,7 +5,7 @@
 //! │ message │ answered │ count │ filled │ call │ answered │ counts │ tries │ entries: node, place, room, … │ kept │ texts, one after another │
 //! ```
 //!
-//! A worker that takes over does the message again whose number is not the one that was answered, and the call of sysinfo(2),
+//! A worker that takes over does the message again whose number is not the one that was answered, and the system call,
 //! and goes on with the texts as readers know them: the kernel has been told their sizes.
 
 use kernel::Result;
