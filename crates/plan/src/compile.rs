@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use kernel::cgroup::Setting;
-use kernel::types::NamespaceKind;
+use kernel::idmap;
+use kernel::types::{IdRange, NamespaceKind};
 use spec::oci;
 
 use crate::Error;
@@ -119,7 +120,8 @@ pub fn compile(spec: &oci::Spec, request: Request<'_>, facts: &Facts) -> Result<
     environment(&mut builder, spec, &request, &new, &join)?;
     root(&mut builder, spec, &request, &new, &join)?;
     process::steps(&mut builder, spec, &request, new.contains(&NamespaceKind::User) || joins_user(&join))?;
-    let (uid_map, gid_map) = (maps(&spec.linux.uid_mappings), maps(&spec.linux.gid_mappings));
+    let uid_map = maps("uidMappings", &spec.linux.uid_mappings)?;
+    let gid_map = maps("gidMappings", &spec.linux.gid_mappings)?;
     let user = &spec.process.user;
     let owner = (outside(&uid_map, user.uid), outside(&gid_map, user.gid));
     let Builder { settings, steps, sources, .. } = builder;
@@ -162,8 +164,14 @@ fn oom_score(score: Option<i32>) -> Result<Option<i32>, Error> {
     }
 }
 
-pub(crate) fn maps(list: &[oci::IdMapping]) -> Vec<Map> {
-    list.iter().map(|one| Map { inside: one.container_id, outside: one.host_id, count: one.size }).collect()
+/// The lines of a map that the kernel will take; none where there is none.
+pub(crate) fn maps(what: &str, list: &[oci::IdMapping]) -> Result<Vec<Map>, Error> {
+    let range = |one: &oci::IdMapping| IdRange { inside: one.container_id, outside: one.host_id, count: one.size };
+    let ranges: Vec<IdRange> = list.iter().map(range).collect();
+    if !ranges.is_empty() {
+        idmap::Map::new(ranges.clone()).map_err(|bad| Error::invalid(what, bad.to_string()))?;
+    }
+    Ok(ranges.iter().map(|one| Map { inside: one.inside, outside: one.outside, count: one.count }).collect())
 }
 
 fn net_devices(linux: &oci::Linux) -> Result<Vec<(String, String)>, Error> {
@@ -561,5 +569,31 @@ fn hide(builder: &mut Builder<'_>, spec: &oci::Spec) {
     let read_only = paths(&spec.linux.readonly_paths);
     if !read_only.is_empty() {
         builder.push(Step::ReadOnly { targets: read_only });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_that_the_kernel_would_refuse_is_refused() {
+        let lines = |list: &[(u32, u32, u32)]| {
+            let line = |(container_id, host_id, size): &(u32, u32, u32)| oci::IdMapping {
+                container_id: *container_id,
+                host_id: *host_id,
+                size: *size,
+            };
+            maps("uidMappings", &list.iter().map(line).collect::<Vec<_>>())
+        };
+        assert_eq!(lines(&[]).map(|map| map.len()), Ok(0));
+        assert_eq!(lines(&[(0, 1000, 1), (1, 100_000, 65_536)]).map(|map| map.len()), Ok(2));
+        for (bad, reason) in [
+            (&[(u32::MAX, 100_000, 65_536)][..], "4294967295:100000:65536 goes beyond the last id, 4294967294"),
+            (&[(0, 1000, 0)], "0:1000:0 maps no id"),
+            (&[(0, 1000, 2), (1, 5000, 1)], "0:1000:2 and 1:5000:1 overlap inside"),
+        ] {
+            assert_eq!(lines(bad), Err(Error::invalid("uidMappings", reason)));
+        }
     }
 }

@@ -257,8 +257,8 @@ fn bind(builder: &mut Builder<'_>, mount: &oci::Mount, options: MountOptions, ta
         (false, None) => Idmap::None,
         (false, Some(recursive)) => Idmap::Container { recursive },
         (true, recursive) => Idmap::Own {
-            uids: maps(&mount.uid_mappings),
-            gids: maps(&mount.gid_mappings),
+            uids: maps(&format!("mount {:?}: uidMappings", mount.destination), &mount.uid_mappings)?,
+            gids: maps(&format!("mount {:?}: gidMappings", mount.destination), &mount.gid_mappings)?,
             recursive: recursive.unwrap_or(false),
         },
     };
