@@ -132,9 +132,10 @@ fn numbers_of_nothing_are_not_there() {
         }
     }
     assert_eq!(content.find(ROOT, b"pr\xffoc"), None);
-    // A link to a memory node that no host has.
-    let link = Node::CpuNuma(0, 127).id();
-    assert!(!content.text(link, &mut out) && content.shape(link).is_none());
+    // A link to a memory node, and a file of a cache, that no host has: nothing of their texts is read from there.
+    for nowhere in [Node::CpuNuma(0, 127).id(), Node::CacheFile(0, 48, 10).id()] {
+        assert!(!content.text(nowhere, &mut out) && content.shape(nowhere).is_none());
+    }
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn a_busy_task_is_load_and_runs() {
     content.tick();
     let loadavg = read(&mut content, "proc/loadavg");
     assert!(loadavg.starts_with("0.00 "), "{loadavg}");
-    let census = made.group.watch().census(None);
+    let census = made.group.watch().census(Some(1));
     assert_eq!((census.tasks, census.running), (2, 1));
     assert!(census.last_pid > 0);
     let stat = read(&mut content, "proc/stat");

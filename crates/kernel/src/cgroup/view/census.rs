@@ -24,7 +24,7 @@ pub struct Census {
     pub running: u64,
     /// Threads that wait and can not be interrupted (`D`).
     pub blocked: u64,
-    /// The largest process id seen until now, as the innermost namespace of pids has it.
+    /// The largest process id seen until now, as the namespace of pids that counts has it.
     pub last_pid: i32,
 }
 
@@ -43,6 +43,7 @@ impl Watched {
     }
 
     /// Counts the tasks now. `depth` is the number of namespaces of pids down to that whose ids count: 1 is the host's own.
+    /// As long as that is not known the innermost counts, but not the host's.
     ///
     /// The state of each thread is read: some 10 µs for each.
     pub fn census(&mut self, depth: Option<usize>) -> Census {
@@ -76,14 +77,22 @@ impl LastPid {
         let new: Vec<i32> = members.iter().copied().filter(|pid| !self.known.contains(pid)).collect();
         for pid in new {
             if let Ok(process) = crate::procfs::process(pid) {
-                let inner = depth.and_then(|depth| process.pids.get(depth.checked_sub(1)?)).or(process.pids.last());
-                self.largest = self.largest.max(inner.copied().unwrap_or(0));
+                self.largest = self.largest.max(inner(&process.pids, depth));
             }
         }
         self.known.clear();
         self.known.extend(members.iter().copied().take(MOST_KNOWN));
         self.largest
     }
+}
+
+/// A process's id where it counts; 0 for one that is on its way in, and has an id outside only.
+fn inner(pids: &[i32], depth: Option<usize>) -> i32 {
+    let counts = match depth {
+        Some(depth) => depth.checked_sub(1).and_then(|index| pids.get(index)),
+        None => pids.get(1..).and_then(<[i32]>::last),
+    };
+    counts.copied().unwrap_or(0)
 }
 
 /// A process's own thread says how many others there are to ask.
@@ -124,4 +133,16 @@ fn stat(directory: impl std::os::fd::AsFd, path: &str, buffer: &mut [u8]) -> Opt
     let file: OwnedFd = rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let read = rustix::io::read(&file, &mut *buffer).ok()?;
     Brief::parse(buffer.get(..read)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_on_the_way_in_has_no_id_inside() {
+        assert_eq!((inner(&[5745], Some(2)), inner(&[5745], None), inner(&[], None)), (0, 0, 0));
+        assert_eq!((inner(&[5745], Some(1)), inner(&[5745, 7], Some(2)), inner(&[5745, 7], None)), (5745, 7, 7));
+        assert_eq!((inner(&[5745, 7, 2], Some(2)), inner(&[5745, 7, 2], None), inner(&[5745], Some(0))), (7, 2, 0));
+    }
 }
