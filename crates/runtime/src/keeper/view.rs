@@ -112,6 +112,17 @@ struct Worker {
     since_ms: u64,
 }
 
+impl Worker {
+    /// How it has ended; waits a while for that.
+    fn ended(&self) -> Result<Option<Exit>> {
+        let gone = [(self.child.pidfd.as_fd(), Interest::Read)];
+        match kernel::event::wait(&gone, Some(END_MS))?.contains(&true) {
+            true => process::try_wait(&self.child.pidfd),
+            false => Ok(None),
+        }
+    }
+}
+
 /// The holder's half.
 pub(super) struct Holder {
     view: Option<Box<dyn View>>,
@@ -180,7 +191,12 @@ impl Holder {
     pub(super) fn born(&mut self, pid: i32, listener: Option<OwnedFd>) -> Result<()> {
         self.init = Some(pid);
         if let (Some(view), Some(worker), Some(number)) = (&mut self.view, &self.worker, self.lent.take()) {
-            view.put_device(kernel::spawn::take_descriptor(&worker.child.pidfd, number)?);
+            match kernel::spawn::take_descriptor(&worker.child.pidfd, number) {
+                Ok(device) => view.put_device(device),
+                // A program that has ended already took the file system with it, and so the worker has ended too.
+                Err(_) if worker.ended()? == Some(Exit::Code(0)) => self.gone(),
+                Err(error) => return Err(error),
+            }
         }
         if let Some(worker) = &self.worker {
             kernel::socket::send(&worker.control, &[b"P", &pid.to_le_bytes()], &[]).ok();
@@ -254,6 +270,12 @@ impl Holder {
         self.again_ms
     }
 
+    /// Its file system is gone.
+    fn gone(&mut self) {
+        (self.worker, self.idle, self.short) = (None, true, 0);
+        drop(self.view.as_mut().and_then(|view| view.take_device()));
+    }
+
     /// Looks after the worker.
     pub(super) fn look(&mut self, group: &Group) -> Result<()> {
         let now = kernel::time::monotonic_ms();
@@ -262,8 +284,7 @@ impl Holder {
                 Ok(None) => return Ok(()),
                 // Its file system is gone: nobody has it any more. Calls may come all the same.
                 Ok(Some(Exit::Code(0))) => {
-                    (self.worker, self.idle, self.short) = (None, true, 0);
-                    drop(self.view.as_mut().and_then(|view| view.take_device()));
+                    self.gone();
                     return Ok(());
                 }
                 Ok(Some(Exit::Code(IDLE))) => {
@@ -295,10 +316,7 @@ impl Holder {
         if let Some(worker) = self.worker.take() {
             process::signal(&worker.child.pidfd, SIGKILL).ok();
             // It may be in a file system that never answers; the container's end must not wait for that.
-            let gone = [(worker.child.pidfd.as_fd(), Interest::Read)];
-            if kernel::event::wait(&gone, Some(END_MS)).is_ok_and(|ready| ready.contains(&true)) {
-                process::wait(&worker.child.pidfd).ok();
-            }
+            worker.ended().ok();
         }
         if let Some(view) = &mut self.view {
             drop(view.take_device());
@@ -358,4 +376,62 @@ fn parts(root: &OwnedFd, wanted: &[PathBuf]) -> Result<Vec<(PathBuf, OwnedFd)>> 
         other => other?,
     };
     Ok(wanted.iter().cloned().zip(parts).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl View for Nothing {
+        fn open(&mut self, _: &Plan, _: &Group) -> Result<()> {
+            Ok(())
+        }
+
+        fn take_mount(&mut self) -> Option<OwnedFd> {
+            None
+        }
+
+        fn take_device(&mut self) -> Option<OwnedFd> {
+            None
+        }
+
+        fn put_device(&mut self, _: OwnedFd) {}
+
+        fn device(&self) -> Option<&OwnedFd> {
+            None
+        }
+
+        fn files(&self) -> Option<&OwnedFd> {
+            None
+        }
+
+        fn serve(&mut self, _: Place) -> Result<Ended> {
+            Ok(Ended::Gone)
+        }
+    }
+
+    /// One whose worker has ended with this code before its program was known to run.
+    fn after(code: i32) -> Holder {
+        let child = match process::clone(0, None).unwrap() {
+            Forked::Child => process::exit_now(code),
+            Forked::Parent(child) => child,
+        };
+        kernel::event::wait(&[(child.pidfd.as_fd(), Interest::Read)], None).unwrap();
+        let (control, _) = kernel::socket::pair().unwrap();
+        let mut holder = Holder::new(Some(Box::new(Nothing)));
+        holder.worker = Some(Worker { child, control, since_ms: 0 });
+        holder.lent = Some(0);
+        holder
+    }
+
+    #[test]
+    fn a_program_that_has_ended_before_its_view_was_taken_back_was_started() {
+        let mut holder = after(0);
+        holder.born(1, None).unwrap();
+        assert!(holder.worker.is_none() && holder.is_shown() == holder.shown);
+        // One that died is another matter: what it served is lost.
+        assert!(after(FAILED).born(1, None).is_err());
+    }
 }
