@@ -140,6 +140,7 @@ pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
         None => {}
     }
     worker.content.go_on(&worker.tools.store.kept());
+    worker.tools.store.hold(kernel::time::boottime_ns(), LAST_NS, IDLE_MS * 1_000_000 / 2);
     if let Some(left) = worker.tools.store.unanswered() {
         worker.answer_again(&left)?;
     }
@@ -264,10 +265,11 @@ impl Worker<'_> {
         }
         let called: Vec<bool> = ready.iter().skip(1).take(count).copied().collect();
         self.calls(&called)?;
-        if device.is_some_and(is_ready) && !self.messages()? {
+        // Before any text: it may tell of the first process.
+        if is_ready(0) && !self.hear()? {
             return Ok(Some(Ended::Gone));
         }
-        if is_ready(0) && !self.hear()? {
+        if device.is_some_and(is_ready) && !self.messages()? {
             return Ok(Some(Ended::Gone));
         }
         Ok(stop.is_some_and(is_ready).then_some(Ended::Gone))

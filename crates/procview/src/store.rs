@@ -191,6 +191,22 @@ impl Store {
         Known { looked_ns: now_ns, hot, ..*known }
     }
 
+    /// What was announced last, within `window_ns`, is as new as if it were looked at now, unless nobody has asked for `idle_ns`:
+    /// its readers, who know its size, could not read while nobody served.
+    pub(crate) fn hold(&mut self, now_ns: u64, window_ns: u64, idle_ns: u64) {
+        let places = (0..self.count()).map(|index| ENTRIES + index * ENTRY);
+        let times: Vec<[u64; 2]> = places.clone().map(|at| [32, 48].map(|part| self.long(at + part))).collect();
+        let last = times.iter().flatten().copied().max().unwrap_or(0);
+        if now_ns.saturating_sub(last) >= idle_ns {
+            return;
+        }
+        for (at, [looked, _]) in places.zip(times) {
+            if last.saturating_sub(looked) < window_ns {
+                self.set(at + 32, now_ns);
+            }
+        }
+    }
+
     /// Notes that somebody reads it.
     pub(crate) fn read(&mut self, known: &Known, now_ns: u64) {
         self.set(known.at + 48, now_ns);
@@ -283,6 +299,22 @@ mod tests {
         assert_eq!(store.put(1, &vec![0; LENGTH], 1, 1, 0), None);
         // Still usable.
         assert!(store.put(2, b"two", 1, 1, 0).is_some());
+    }
+
+    #[test]
+    fn what_was_announced_when_a_worker_died_is_held_by_the_next() {
+        let mut store = Store::new().unwrap();
+        for (node, looked) in [(1, 100), (2, 960), (3, 1000)] {
+            store.put(node, b"text", 5, looked, 0).unwrap();
+        }
+        let known = store.known(2).unwrap();
+        store.read(&known, 1010);
+        let looked = |store: &mut Store| [1, 2, 3].map(|node| store.known(node).unwrap().looked_ns);
+        // That one has ended because nobody asked.
+        store.hold(3010, 100, 2000);
+        assert_eq!(looked(&mut store), [100, 960, 1000]);
+        store.hold(3009, 100, 2000);
+        assert_eq!(looked(&mut store), [100, 3009, 3009]);
     }
 
     #[test]

@@ -242,18 +242,32 @@ pub(super) struct Counts {
 /// What only the host counts.
 pub(super) const EVENTS: [&str; 3] = ["intr", "ctxt", "softirq"];
 
-/// Interrupts and context switches are those of the host since the container began: nobody counts them by container. The many
-/// numbers of each interrupt are left out.
+/// The text of `stat` is a multiple of this long, bytes: numbers get longer as they grow, and who reads just when a text's
+/// length changes may get it cut (docs/procview.md).
+const STAT_GRAIN: usize = 512;
+
+/// Interrupts and context switches are those of the host since the container began: nobody counts them by container. The
+/// numbers of each interrupt are zeros, as many as fill the text.
 pub(super) fn stat(clocks: &Clocks, host: &str, counts: &Counts, out: &mut Vec<u8>) {
     clocks.write(out);
     let totals = EVENTS.map(|key| host_value(host, key).unwrap_or(0));
     let [before_interrupts, before_switches, before_soft] = counts.counted;
     let [interrupts, switches, soft] = totals;
-    writeln!(out, "intr {}", interrupts.saturating_sub(before_interrupts)).ok();
-    writeln!(out, "ctxt {}\nbtime {}", switches.saturating_sub(before_switches), counts.boot_s).ok();
+    write!(out, "intr {}", interrupts.saturating_sub(before_interrupts)).ok();
+    let place = out.len();
+    writeln!(out, "\nctxt {}\nbtime {}", switches.saturating_sub(before_switches), counts.boot_s).ok();
     writeln!(out, "processes {}", counts.processes).ok();
     writeln!(out, "procs_running {}\nprocs_blocked {}", counts.running, counts.blocked).ok();
     writeln!(out, "softirq {} 0 0 0 0 0 0 0 0 0 0", soft.saturating_sub(before_soft)).ok();
+    let zeros = zeros(out.len().next_multiple_of(STAT_GRAIN) - out.len());
+    out.splice(place..place, zeros.bytes());
+}
+
+/// Words of zeros, so many bytes with the blanks before them; 1 more than a grain where there is room for a blank only.
+fn zeros(length: usize) -> String {
+    let length = if length == 1 { STAT_GRAIN + 1 } else { length };
+    let odd = if length % 2 == 1 { " 00" } else { "" };
+    odd.to_owned() + &" 0".repeat((length - odd.len()) / 2)
 }
 
 /// The first number of a line of the host's `/proc/stat`.
@@ -373,10 +387,29 @@ mod tests {
             &Counts { boot_s: 5, processes: 9, running: 1, blocked: 0, counted: [400, 4, 99] },
             &mut out,
         );
+        let text = String::from_utf8(out).unwrap();
+        let zeros = text.split_once("intr 67").and_then(|(_, rest)| rest.split_once('\n')).unwrap().0.to_owned();
+        assert!(zeros.len() > 300 && zeros.split(' ').skip(1).all(|word| word.parse() == Ok(0)), "{zeros}");
         let wanted = "cpu  0 0 0 100 0 0 0 0 0 0\ncpu0 0 0 0 100 0 0 0 0 0 0\nintr 67\nctxt 10\nbtime 5\nprocesses 9\n\
              procs_running 1\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n";
-        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(text.replace(&zeros, ""), wanted);
         assert_eq!(host_value(host, "btime"), Some(1_795_632_993));
+    }
+
+    #[test]
+    fn stat_is_as_long_as_before_when_its_numbers_grow() {
+        let (mut clocks, mut lengths) = (Clocks::default(), std::collections::BTreeSet::new());
+        let time = ProcessorTime::default();
+        for power in 0..10 {
+            let uptime_ns = SECOND * 10_u64.pow(power);
+            clocks.advance(&Moment { uptime_ns, visible: &[0, 1], is_all: true, quota: None, time: &time });
+            let processes = 7 * 10_u64.pow(power / 2);
+            let mut out = Vec::new();
+            stat(&clocks, "", &Counts { boot_s: 5, processes, running: 1, blocked: 0, counted: [0; 3] }, &mut out);
+            lengths.insert(out.len());
+        }
+        assert_eq!(lengths, [STAT_GRAIN].into());
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|length| zeros(length).len()), [0, STAT_GRAIN + 1, 2, 3, 4, 5]);
     }
 
     /// Uptime, user, system, processors, whether these are all, quota.

@@ -137,7 +137,9 @@ impl Content {
         match node {
             Node::ProcFile(file) => self.proc_text(file, out),
             Node::PressureFile(resource) => self.pressure_text(resource, out),
-            Node::Disk(major, minor) => self.is_there(node) && self.disk_text(major, minor, out),
+            // Anybody may ask for a number that nobody was told.
+            _ if !self.is_there(node) => false,
+            Node::Disk(major, minor) => self.disk_text(major, minor, out),
             _ => self.sys_text(node, out),
         }
     }
@@ -245,6 +247,8 @@ impl Content {
     /// Its first process runs.
     pub fn born(&mut self, init: i32) {
         self.birth.init = Some(init);
+        // What was counted without it may lack the last id.
+        self.count = Count::default();
     }
 
     /// Is its first process known?

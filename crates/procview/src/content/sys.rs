@@ -4,16 +4,12 @@
 use kernel::cgroup::page_bytes;
 
 use super::host::{Layout, NODES};
-use super::node::{CACHE_FILES, CPUS_FILES, NODES_FILES, NUMA_FILES, Node, SMT_FILES, Shape, TOPOLOGY_FILES};
+use super::node::{CACHE_FILES, CPUS_FILES, NODES_FILES, NUMA_FILES, Node, SMT_FILES, TOPOLOGY_FILES};
 use super::{Content, Sight, memory, processors};
 
 impl Content {
     pub(super) fn sys_text(&mut self, node: Node, out: &mut Vec<u8>) -> bool {
         let Some(path) = self.host_path(node) else { return false };
-        // A link's text is not read from the host.
-        if node.shape() == Shape::Link && !self.is_there(node) {
-            return false;
-        }
         let sight = self.sight();
         let text = match node {
             Node::CpusFile(file) => self.cpus_text(&sight, name(CPUS_FILES, file)),
