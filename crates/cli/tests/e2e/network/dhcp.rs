@@ -59,7 +59,8 @@ for i in $(seq 80); do
     ip addr show eth0 | grep -q 'inet .* dynamic' && ip addr show eth0 | grep -q 'inet6 .* dynamic' && break
     sleep 0.1
 done
-kill $!; ip addr show eth0; cat /tmp/log";
+# It takes its addresses away when it ends.
+ip addr show eth0; kill $!; cat /tmp/log";
 
 #[test]
 fn systemd_networkd_gets_the_addresses_that_the_container_has() {

@@ -28,7 +28,7 @@ while not os.path.exists('/tmp/enough'):
         try:
             text = open(path, 'rb').read()
             if not text.startswith(start) or not text.endswith(b'\\n'):
-                wrong.append((path, text[:60], len(text)))
+                wrong.append((path, len(text), text[-60:]))
         except OSError as error:
             wrong.append((path, str(error)))
         count += 1
