@@ -31,19 +31,24 @@ const ENDLESS: u32 = 10;
 const PANIC: &str = " panicked at ";
 
 /// How the lines of a log are known that say what went wrong.
-const TELLING: [&str; 4] = [PANIC, "ERROR: ", "SUMMARY: ", "Test unit written to "];
+const TELLING: [&str; 5] = [PANIC, "ERROR: ", "SUMMARY: ", "Test unit written to ", "Base64: "];
 
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
-    let seconds = seconds(words)?;
+    let all_well = all(seconds(words)?)?.iter().all(|(_, found)| found.is_none());
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs every target so long, and gives what was found in each.
+pub(crate) fn all(seconds: u32) -> Result<Vec<(String, Option<String>)>> {
     let workspace = cargo::workspace()?;
     let place = workspace.target_directory.join("fuzz");
     let seeds = workspace.workspace_root.join("fuzz/corpus");
-    let targets = build(&place)?;
-    let mut all_well = true;
-    for (name, program) in &targets {
-        all_well &= Target { name, program, seeds: &seeds.join(name), place: &place }.run(seconds)?;
+    let mut results = Vec::new();
+    for (name, program) in &build(&place)? {
+        let target = Target { name, program, seeds: &seeds.join(name), place: &place };
+        results.push((name.clone(), target.run(seconds)?));
     }
-    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(results)
 }
 
 fn seconds(words: &[&str]) -> Result<u32> {
@@ -92,8 +97,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Runs it, and prints its line; false after a crash, whose input is kept.
-    fn run(&self, seconds: u32) -> Result<bool> {
+    /// Runs it, and prints its line; gives what it crashed of, whose input is kept.
+    fn run(&self, seconds: u32) -> Result<Option<String>> {
         let corpus = self.corpus()?;
         let log = self.place.join(format!("{}.log", self.name));
         let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
@@ -110,11 +115,15 @@ impl Target<'_> {
         let count = |name| statistic(&text, name).unwrap_or_default();
         let (runs, rate) = (count("number_of_executed_units"), count("average_exec_per_sec"));
         println!("fuzz: {:<8} {runs:>10} executions, {rate:>6} each second", self.name);
-        if !status.success() {
-            println!("fuzz: {}: {status}; see {}", self.name, log.display());
-            told(&text).for_each(|line| println!("  {line}"));
+        if status.success() {
+            return Ok(None);
         }
-        Ok(status.success())
+        let found: Vec<String> = std::iter::once(format!("{status}; see {}", log.display()))
+            .chain(told(&text).map(|line| format!("  {line}")))
+            .collect();
+        let found = found.join("\n");
+        println!("fuzz: {}: {found}", self.name);
+        Ok(Some(found))
     }
 
     /// A directory for this run, with the seeds in it: libFuzzer adds what it finds.

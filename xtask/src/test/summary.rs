@@ -2,11 +2,15 @@
 //! Counts what passed, failed and was skipped: nextest's JUnit report, and the lines of the tests that skipped themselves.
 
 use crate::Result;
+use roxmltree::{Document, Node};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// A test that skips writes one line of this form into the file named by CELLA_SKIP_LOG, and passes.
 const SKIPPED: &str = "SKIPPED: ";
+
+/// So much of a failure is told again at the end, where it is found: lines, and characters of each.
+const TOLD: (usize, usize) = (6, 300);
 
 #[derive(Default)]
 pub(crate) struct Summary {
@@ -15,6 +19,8 @@ pub(crate) struct Summary {
     /// Reason by test.
     skipped: BTreeMap<String, String>,
     reasons: Vec<String>,
+    /// Tests that failed at first and passed when tried once more, with the reason: a fault to be found, of the test or not.
+    flaky: Vec<String>,
     /// How many of all these were elsewhere: a line for each place.
     elsewhere: Vec<String>,
 }
@@ -29,17 +35,26 @@ impl Summary {
         self.reasons.push(reason.to_owned());
     }
 
-    /// Adds the numbers of the `testsuites` element of a JUnit file; returns how many tests failed.
+    /// Adds the numbers of a JUnit file, and what failed in it; returns how many tests failed.
     pub(crate) fn add_report(&mut self, xml: &str) -> Result<usize> {
-        let element = xml.split_once("<testsuites ").and_then(|(_, rest)| rest.split_once('>'));
-        let (element, _) = element.ok_or("the JUnit report has no testsuites")?;
+        let document = Document::parse(xml).map_err(|error| format!("the JUnit report: {error}"))?;
+        let suites = document.root_element();
         let number = |name: &str| {
-            let value = element.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
-            value.and_then(|(n, _)| n.parse::<usize>().ok()).ok_or(format!("the JUnit report does not count {name}"))
+            let value = suites.attribute(name).and_then(|text| text.parse::<usize>().ok());
+            value.ok_or(format!("the JUnit report does not count {name}"))
         };
         let bad = number("failures")? + number("errors")?;
         self.failed += bad;
         self.passed += number("tests")?.saturating_sub(bad);
+        for case in suites.descendants().filter(|node| node.has_tag_name("testcase")) {
+            let name = case.attribute("name").unwrap_or("?");
+            let reason = |tags: &[&str]| {
+                let found = case.children().find(|child| tags.contains(&child.tag_name().name()));
+                found.map(|found| format!("{name}: {}", reason(found)))
+            };
+            self.reasons.extend(reason(&["failure", "error"]));
+            self.flaky.extend(reason(&["flakyFailure", "flakyError"]));
+        }
         Ok(bad)
     }
 
@@ -59,7 +74,9 @@ impl Summary {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped.into_iter().map(|(name, reason)| (format!("{place}: {name}"), reason)));
-        self.reasons.extend(other.reasons.into_iter().map(|reason| format!("{place}: {reason}")));
+        let there = |list: Vec<String>| list.into_iter().map(move |reason| format!("{place}: {reason}"));
+        self.reasons.extend(there(other.reasons));
+        self.flaky.extend(there(other.flaky));
     }
 
     /// Something that could not be done at all, without being a fault.
@@ -68,19 +85,37 @@ impl Summary {
     }
 
     fn counts(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
+        let flaky = match self.flaky.len() {
+            0 => String::new(),
+            some => format!(" ({some} when tried once more)"),
+        };
+        format!("{} passed{flaky}, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
     }
 
     fn text(&self) -> String {
         let skips = self.skipped.iter().map(|(name, reason)| format!("skipped: {name}: {reason}\n"));
         let fails = self.reasons.iter().map(|reason| format!("failed: {reason}\n"));
-        let lines: String = skips.chain(fails).chain(self.elsewhere.iter().cloned()).collect();
+        let flaky = self.flaky.iter().map(|reason| format!("flaky: {reason}\n"));
+        let lines: String = skips.chain(flaky).chain(fails).chain(self.elsewhere.iter().cloned()).collect();
         lines + &self.counts()
     }
 
     pub(crate) fn print(&self) -> ExitCode {
         println!("\n{}", self.text());
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// What a test said last, without where it was called from.
+fn reason(failure: Node<'_, '_>) -> String {
+    let text = failure.text().or(failure.attribute("message")).unwrap_or_default();
+    let lines = text.lines().take_while(|line| !line.starts_with("stack backtrace:")).map(str::trim_end);
+    let lines = lines.filter(|line| !line.is_empty()).take(TOLD.0);
+    let lines: Vec<String> = lines.map(|line| line.chars().take(TOLD.1).collect()).collect();
+    if lines.is_empty() {
+        failure.attribute("type").unwrap_or("no reason given").to_owned()
+    } else {
+        lines.join("\n  ")
     }
 }
 
@@ -91,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_skipped_did_not_pass() {
         let mut summary = Summary::default();
-        let xml = "<?xml version=\"1.0\"?>\n<testsuites name=\"nextest-run\" tests=\"9\" failures=\"1\" errors=\"1\" uuid=\"u\">";
+        let xml = "<?xml version=\"1.0\"?>\n<testsuites name=\"nextest-run\" tests=\"9\" failures=\"1\" errors=\"1\" uuid=\"u\"/>";
         summary.add_report(xml).unwrap();
         summary.add_skips("SKIPPED: a::b: no btrfs: here\nSKIPPED: a::b: no btrfs: here\nnoise\n");
         summary.check("tidy", true);
@@ -109,6 +144,17 @@ mod tests {
         summary.skip("a", "no d");
         summary.add("vm", there);
         let text = "skipped: a: no d\nskipped: vm: a: no b\nfailed: vm: c\nvm: 3 passed, 1 failed, 1 skipped\n5 passed, 1 failed, 2 skipped";
+        assert_eq!(summary.text(), text);
+    }
+
+    #[test]
+    fn what_failed_is_told_with_its_reason() {
+        let xml = "<testsuites tests='3' failures='1' errors='0'><testsuite>
+            <testcase name='a'><flakyFailure message='m' type='t'>thread a panicked at b.rs:1:2:\nleft: 1\nstack backtrace:\n 0: x</flakyFailure></testcase>
+            <testcase name='c'><failure type='test timeout'/><rerunFailure message='m'/></testcase><testcase name='d'/></testsuite></testsuites>";
+        let mut summary = Summary::default();
+        assert_eq!(summary.add_report(xml), Ok(1));
+        let text = "flaky: a: thread a panicked at b.rs:1:2:\n  left: 1\nfailed: c: test timeout\n2 passed (1 when tried once more), 1 failed, 0 skipped";
         assert_eq!(summary.text(), text);
     }
 
