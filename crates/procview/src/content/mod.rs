@@ -130,15 +130,14 @@ impl Content {
     /// Makes a file's text, or where a link leads, into `out`; `false` when it is not there.
     pub fn text(&mut self, id: Id, out: &mut Vec<u8>) -> bool {
         out.clear();
-        Node::of(id).is_some_and(|node| self.node_text(node, out))
+        // Anybody may ask for a number that nobody was told.
+        Node::of(id).is_some_and(|node| self.is_there(node) && self.node_text(node, out))
     }
 
     fn node_text(&mut self, node: Node, out: &mut Vec<u8>) -> bool {
         match node {
             Node::ProcFile(file) => self.proc_text(file, out),
             Node::PressureFile(resource) => self.pressure_text(resource, out),
-            // Anybody may ask for a number that nobody was told.
-            _ if !self.is_there(node) => false,
             Node::Disk(major, minor) => self.disk_text(major, minor, out),
             _ => self.sys_text(node, out),
         }

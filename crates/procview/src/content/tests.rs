@@ -132,9 +132,10 @@ fn numbers_of_nothing_are_not_there() {
         }
     }
     assert_eq!(content.find(ROOT, b"pr\xffoc"), None);
-    // A link to a memory node, and a file of a cache, that no host has: nothing of their texts is read from there.
-    for nowhere in [Node::CpuNuma(0, 127).id(), Node::CacheFile(0, 48, 10).id()] {
-        assert!(!content.text(nowhere, &mut out) && content.shape(nowhere).is_none());
+    // A link to a memory node, and a file of a cache, that no host has, and what some have not: nothing of their texts is read there.
+    let some = [Node::PressureFile(kernel::cgroup::Resource::Interrupts), Node::CpuFile(0, 2), Node::SmtFile(1)];
+    for node in [Node::CpuNuma(0, 127), Node::CacheFile(0, 48, 10)].into_iter().chain(some) {
+        assert_eq!(content.text(node.id(), &mut out), content.shape(node.id()).is_some(), "{node:?}");
     }
 }
 
