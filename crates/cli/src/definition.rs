@@ -459,7 +459,13 @@ pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
         nic.aliases.push(alias);
     }
     let rate = |name: &str| given(name).map(|text| text.parse::<Rate>()).transpose();
-    nic.limits = nic.limits.changed_by(&spec::network::Limits { egress: rate("egress")?, ingress: rate("ingress")? });
+    let packets = |name: &str| given(name).map(|text| text.parse::<spec::network::Packets>()).transpose();
+    nic.limits = nic.limits.changed_by(&spec::network::Limits {
+        egress: rate("egress")?,
+        ingress: rate("ingress")?,
+        egress_packets: packets("egress-packets")?,
+        ingress_packets: packets("ingress-packets")?,
+    });
     let priority = given("priority").map(|text| Share::priority(&text)).transpose()?;
     nic.share = nic.share.changed_by(&Share { guarantee: rate("guarantee")?, priority });
     Ok(())
@@ -467,7 +473,22 @@ pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
 
 /// Limits of all devices together.
 pub(crate) fn bandwidth(matches: &ArgMatches) -> Result<spec::network::Limits> {
-    Ok(spec::network::Limits { egress: parsed(matches, "net-egress")?, ingress: parsed(matches, "net-ingress")? })
+    Ok(spec::network::Limits {
+        egress: parsed(matches, "net-egress")?,
+        ingress: parsed(matches, "net-ingress")?,
+        egress_packets: parsed(matches, "net-egress-packets")?,
+        ingress_packets: parsed(matches, "net-ingress-packets")?,
+    })
+}
+
+/// Those of a network, or of one device.
+pub(crate) fn border(matches: &ArgMatches) -> Result<spec::network::Limits> {
+    Ok(spec::network::Limits {
+        egress: parsed(matches, "egress")?,
+        ingress: parsed(matches, "ingress")?,
+        egress_packets: parsed(matches, "egress-packets")?,
+        ingress_packets: parsed(matches, "ingress-packets")?,
+    })
 }
 
 /// Bytes in a month.

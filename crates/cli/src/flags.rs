@@ -238,8 +238,8 @@ fn network() -> Vec<Arg> {
             "network",
             "NETWORK[,OPTION…]",
             "A network by name, or none, host, container:NAME, ns:PATH, bridge:BRIDGE, macvlan:DEVICE, ipvlan:DEVICE, \
-             vlan:DEVICE.ID, physical:DEVICE; options: ip= ip6= mac= alias= interface= mtu= egress= ingress= mode= \
-             (default: cella0)",
+             vlan:DEVICE.ID, physical:DEVICE; options: ip= ip6= mac= alias= interface= mtu= egress= ingress= \
+             egress-packets= ingress-packets= mode= (default: cella0)",
         )
         .alias("net"),
         list("publish", "[IP:][HOST:]PORT[/PROTOCOL]", "A port of the host that leads to one of its own, or ranges")
@@ -258,10 +258,12 @@ fn network() -> Vec<Arg> {
 }
 
 /// Limits of bandwidth, also of `set`.
-pub(crate) fn bandwidth() -> [Arg; 2] {
+pub(crate) fn bandwidth() -> [Arg; 4] {
     [
         value("net-egress", "RATE", "What it may send, e.g. 10mbit (none: no limit)"),
         value("net-ingress", "RATE", "What it may receive"),
+        value("net-egress-packets", "NUMBER", "Packets that it may send in a second, e.g. 5k (none: no limit)"),
+        value("net-ingress-packets", "NUMBER", "Packets that it may receive in a second"),
     ]
 }
 
@@ -287,6 +289,8 @@ pub(crate) fn device_options() -> Vec<Arg> {
         list("alias", "NAME", "A further name on this network"),
         value("egress", "RATE", "What it may send, e.g. 10mbit"),
         value("ingress", "RATE", "What it may receive"),
+        value("egress-packets", "NUMBER", "Packets that it may send in a second, e.g. 5k"),
+        value("ingress-packets", "NUMBER", "Packets that it may receive in a second"),
         value("guarantee", "RATE", "What it has in any case of the network's own limit"),
         value("priority", "NUMBER", "Who has what is left of that: 0 first, 7 last (default 4)"),
     ];

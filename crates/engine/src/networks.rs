@@ -352,6 +352,17 @@ pub(crate) fn limit_network(store: &Store, name: &Name, change: &Limits) -> Resu
     Ok(store.networks().limit_network(name, change)?)
 }
 
+/// May one device have more than all together?
+fn fits<T: Ord + std::fmt::Display>(found: &Found, flag: &str, own: Option<T>, whole: Option<T>) -> Result<()> {
+    match (own, whole) {
+        (Some(own), Some(whole)) if own > whole => {
+            let message = format!("all devices of {} together may use {whole}, which is less than {own}", found.name);
+            Err(Error::new(Kind::Conflict, message).hint(format!("cella set {} {flag} {own}", found.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Limits the bandwidth of one device, or gives it another part of what its network has.
 pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits, share: &Share) -> Result<()> {
     let (mut found, _lock) = self::change(store, container)?;
@@ -365,16 +376,10 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits, 
     };
     own.limits = own.limits.changed_by(change);
     let whole = found.record.definition.bandwidth.effective();
-    for (own, whole, flag) in
-        [(change.egress, whole.egress, "--net-egress"), (change.ingress, whole.ingress, "--net-ingress")]
-    {
-        if let (Some(own), Some(whole)) = (own, whole)
-            && own > whole
-        {
-            let message = format!("all devices of {} together may use {whole}, which is less than {own}", found.name);
-            return Err(Error::new(Kind::Conflict, message).hint(format!("cella set {} {flag} {own}", found.name)));
-        }
-    }
+    fits(&found, "--net-egress", change.egress, whole.egress)?;
+    fits(&found, "--net-ingress", change.ingress, whole.ingress)?;
+    fits(&found, "--net-egress-packets", change.egress_packets, whole.egress_packets)?;
+    fits(&found, "--net-ingress-packets", change.ingress_packets, whole.ingress_packets)?;
     own.share = own.share.changed_by(share);
     let (limits, share) = (own.limits, own.share);
     ask(store, &found, &Ask::Limit(place, limits, share)).doing(|| format!("change {}", found.name))?;

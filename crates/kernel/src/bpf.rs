@@ -30,6 +30,20 @@ const JUMP_EQUAL_32: u8 = 0x16; // BPF_JMP32 | BPF_JEQ | BPF_K
 const JUMP: u8 = 0x05; // BPF_JMP | BPF_JA
 const SHIFT_LEFT: u8 = 0x67; // BPF_ALU64 | BPF_LSH | BPF_K
 const OR_REGISTER: u8 = 0x4f; // BPF_ALU64 | BPF_OR | BPF_X
+const LOAD_LONG: u8 = 0x79; // BPF_LDX | BPF_DW | BPF_MEM
+const LOAD_WIDE: u8 = 0x18; // BPF_LD | BPF_DW | BPF_IMM, two instructions long
+const MAP_VALUE: u8 = 2; // BPF_PSEUDO_MAP_VALUE
+const ADD: u8 = 0x07; // BPF_ALU64 | BPF_ADD | BPF_K
+const ADD_REGISTER: u8 = 0x0f; // BPF_ALU64 | BPF_ADD | BPF_X
+const SUBTRACT_REGISTER: u8 = 0x1f; // BPF_ALU64 | BPF_SUB | BPF_X
+const MULTIPLY: u8 = 0x27; // BPF_ALU64 | BPF_MUL | BPF_K
+const DIVIDE_REGISTER: u8 = 0x3f; // BPF_ALU64 | BPF_DIV | BPF_X
+const JUMP_EQUAL_REGISTER: u8 = 0x1d; // BPF_JMP | BPF_JEQ | BPF_X
+const JUMP_GREATER_REGISTER: u8 = 0x2d; // BPF_JMP | BPF_JGT | BPF_X
+const JUMP_NOT_LESS_REGISTER: u8 = 0x3d; // BPF_JMP | BPF_JGE | BPF_X
+const ATOMIC_LONG: u8 = 0xdb; // BPF_STX | BPF_DW | BPF_ATOMIC
+const COMPARE_AND_EXCHANGE: i32 = 0xf1; // BPF_CMPXCHG, with register 0
+const CALL: u8 = 0x85; // BPF_JMP | BPF_CALL
 const EXIT: u8 = 0x95;
 
 const fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
@@ -152,6 +166,16 @@ struct LoadAttributes {
     flags: u32,
 }
 
+/// The part of `union bpf_attr` for a new map.
+#[repr(C)]
+struct MapAttributes {
+    kind: u32,
+    key: u32,
+    value: u32,
+    count: u32,
+    flags: u32,
+}
+
 #[repr(C)]
 struct AttachAttributes {
     target: u32,
@@ -243,7 +267,6 @@ pub fn class_program(class: crate::traffic::Handle) -> Result<OwnedFd> {
 /// # Errors
 /// bpf(2)'s.
 pub fn redirect_program(device: u32) -> Result<OwnedFd> {
-    const CALL: u8 = 0x85; // BPF_JMP | BPF_CALL
     const REDIRECT: i32 = 23; // bpf_redirect
     let program = [
         instruction(MOVE, 1, 0, 0, device.cast_signed()),
@@ -252,6 +275,88 @@ pub fn redirect_program(device: u32) -> Result<OwnedFd> {
         instruction(EXIT, 0, 0, 0, 0),
     ];
     load(TYPE_SCHED_CLS, &program)
+}
+
+/// A program for a filter of traffic that throws away what is more than `rate` packets in a second and not among the first
+/// `burst`; the others go on to the filters behind it. A packet that is cut into several on its way counts as those.
+///
+/// # Errors
+/// bpf(2)'s.
+pub fn packets_program(rate: u64, burst: u64) -> Result<OwnedFd> {
+    let map = array_map(8)?;
+    let interval_ns = (1_000_000_000 / rate.max(1)).max(1);
+    load(TYPE_SCHED_CLS, &count_packets(map.as_raw_fd(), interval_ns, interval_ns.saturating_mul(burst)))
+}
+
+/// The one word of the map is the time at which all that has passed would have, one packet after each interval. It may be ahead
+/// of the clock by `most_ns`.
+///
+/// Registers: 6 context, 7 how long these packets take, 8 the word, 9 now, 4 the most; 1 what the word was, 2 what it becomes.
+fn count_packets(map: i32, interval_ns: u64, most_ns: u64) -> Vec<Instruction> {
+    // Of `struct __sk_buff`.
+    const LENGTH: i16 = 0;
+    const SEGMENTS: i16 = 164;
+    const SEGMENT: i16 = 176;
+    const NOW: i32 = 5; // bpf_ktime_get_ns
+    const DROP: i32 = 2; // TC_ACT_SHOT
+    const GO_ON: i32 = -1; // TC_ACT_UNSPEC
+    /// Others count at the same time: so often it is tried, and then let through.
+    const TRIES: i16 = 4;
+    const TRY: i16 = 11;
+    let low = |number: u64| (number & 0xffff_ffff) as u32;
+    let wide = |register: u8, from: u8, number: u64| {
+        [
+            instruction(LOAD_WIDE, register, from, 0, low(number).cast_signed()),
+            instruction(0, 0, 0, 0, low(number >> 32).cast_signed()),
+        ]
+    };
+    let interval = i32::try_from(interval_ns).unwrap_or(i32::MAX);
+    let mut program = vec![
+        instruction(MOVE_REGISTER, 6, 1, 0, 0),
+        // How many it is; a sender of raw frames may leave that open, and says how long each is.
+        instruction(LOAD_WORD, 7, 6, SEGMENTS, 0),
+        instruction(JUMP_NOT_EQUAL, 7, 0, 6, 0),
+        instruction(MOVE, 7, 0, 0, 1),
+        instruction(LOAD_WORD, 2, 6, SEGMENT, 0),
+        instruction(JUMP_EQUAL, 2, 0, 3, 0),
+        instruction(LOAD_WORD, 7, 6, LENGTH, 0),
+        instruction(DIVIDE_REGISTER, 7, 2, 0, 0),
+        instruction(ADD, 7, 0, 0, 1),
+        instruction(MULTIPLY, 7, 0, 0, interval),
+    ];
+    program.extend(wide(8, MAP_VALUE, u64::from(map.cast_unsigned())));
+    program.extend([instruction(CALL, 0, 0, 0, NOW), instruction(MOVE_REGISTER, 9, 0, 0, 0)]);
+    program.extend(wide(4, 0, most_ns));
+    for left in (0..TRIES).rev() {
+        // Over this try's rest and the others, past the outcome that lets through.
+        let to_drop = left * TRY + 3 + 2;
+        program.extend([
+            instruction(LOAD_LONG, 1, 8, 0, 0),
+            instruction(MOVE_REGISTER, 2, 1, 0, 0),
+            instruction(JUMP_NOT_LESS_REGISTER, 2, 9, 1, 0),
+            instruction(MOVE_REGISTER, 2, 9, 0, 0),
+            instruction(ADD_REGISTER, 2, 7, 0, 0),
+            instruction(MOVE_REGISTER, 3, 2, 0, 0),
+            instruction(SUBTRACT_REGISTER, 3, 9, 0, 0),
+            instruction(JUMP_GREATER_REGISTER, 3, 4, to_drop, 0),
+            instruction(MOVE_REGISTER, 0, 1, 0, 0),
+            instruction(ATOMIC_LONG, 8, 2, 0, COMPARE_AND_EXCHANGE),
+            instruction(JUMP_EQUAL_REGISTER, 0, 1, left * TRY, 0),
+        ]);
+    }
+    program.extend([instruction(MOVE, 0, 0, 0, GO_ON), instruction(EXIT, 0, 0, 0, 0)]);
+    program.extend([instruction(MOVE, 0, 0, 0, DROP), instruction(EXIT, 0, 0, 0, 0)]);
+    program
+}
+
+/// A map with one value of so many bytes, all zero.
+fn array_map(value: u32) -> Result<OwnedFd> {
+    const MAP_CREATE: libc::c_long = 0;
+    const ARRAY: u32 = 2;
+    let attributes = MapAttributes { kind: ARRAY, key: 4, value, count: 1, flags: 0 };
+    let map = call(MAP_CREATE, &attributes, || "bpf(BPF_MAP_CREATE, array)")?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(map).unwrap_or(-1)) })
 }
 
 /// Loads the program for `rules` and attaches it to the group that the directory `group` is.
@@ -411,5 +516,71 @@ mod tests {
         assert!(!allowed(&rules, 2, 2, 2, 5), "another major");
         assert!(allowed(&rules, 1, 1, 8, 0), "mknod of a block device");
         assert!(!allowed(&rules, 1, 2, 8, 0), "but not reading it");
+    }
+
+    /// Counts as the kernel would, at this time, with nobody beside it; is the packet let through?
+    fn passes(word: &mut u64, program: &[Instruction], now_ns: u64, [segments, size, length]: [u32; 3]) -> bool {
+        let mut registers = [0_u64; 11];
+        let mut at = 0;
+        loop {
+            let one = program[at];
+            let (to, from) = ((one.registers & 15) as usize, (one.registers >> 4) as usize);
+            let value = i64::from(one.immediate).cast_unsigned();
+            at += 1;
+            let jump = match one.code {
+                JUMP_NOT_EQUAL => registers[to] != value,
+                JUMP_EQUAL => registers[to] == value,
+                JUMP_NOT_LESS_REGISTER => registers[to] >= registers[from],
+                JUMP_GREATER_REGISTER => registers[to] > registers[from],
+                JUMP_EQUAL_REGISTER => registers[to] == registers[from],
+                _ => false,
+            };
+            at += if jump { one.offset as usize } else { 0 };
+            match one.code {
+                LOAD_WORD => {
+                    registers[to] = [(164, segments), (176, size), (0, length)]
+                        .iter()
+                        .find(|part| part.0 == one.offset)
+                        .unwrap()
+                        .1
+                        .into()
+                }
+                MOVE => registers[to] = value,
+                MOVE_REGISTER => registers[to] = registers[from],
+                ADD => registers[to] += value,
+                ADD_REGISTER => registers[to] += registers[from],
+                SUBTRACT_REGISTER => registers[to] -= registers[from],
+                MULTIPLY => registers[to] *= value,
+                DIVIDE_REGISTER => registers[to] /= registers[from],
+                LOAD_LONG => registers[to] = *word,
+                CALL => registers[0] = now_ns,
+                LOAD_WIDE => {
+                    registers[to] = u64::from(one.immediate as u32) | u64::from(program[at].immediate as u32) << 32;
+                    at += 1;
+                }
+                ATOMIC_LONG => *word = registers[from],
+                EXIT => return registers[0] == u64::MAX,
+                JUMP_NOT_EQUAL | JUMP_EQUAL | JUMP_NOT_LESS_REGISTER | JUMP_GREATER_REGISTER | JUMP_EQUAL_REGISTER => {}
+                other => panic!("unknown instruction {other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn packets_are_counted_in_time_and_large_ones_as_many() {
+        let program = count_packets(3, 1000, 5000);
+        let mut word = 0;
+        let mut at = |now: u64, packet: [u32; 3]| passes(&mut word, &program, now, packet);
+        let one = [0, 0, 100];
+        assert_eq!([0; 6].map(|_| at(1_000_000, one)), [true, true, true, true, true, false]);
+        assert_eq!([at(1_001_000, one), at(1_001_999, one), at(1_002_000, one)], [true, false, true]);
+        // After a rest no more than before.
+        assert_eq!([0; 6].map(|_| at(9_000_000, one)), [true, true, true, true, true, false]);
+        // Four in one; one that does not say how many, 1000 bytes each.
+        assert_eq!([at(9_500_000, [4, 1000, 4054]), at(9_500_000, [4, 1000, 4054])], [true, false]);
+        assert_eq!(
+            [at(9_900_000, [0, 1000, 4054]), at(9_900_000, one), at(9_900_000, [6, 0, 0])],
+            [true, false, false]
+        );
     }
 }

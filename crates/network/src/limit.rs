@@ -9,10 +9,13 @@
 //!   from the container:  container ──► host's end ─(class, redirect)─► room of all [HTB: a class for each] ──► bridge, routes
 //!   wired to a device:   container ──► host's end ──► the device ─(redirect)─► room of all [HTB] ──► the device [HTB] ──► link
 //! ```
+//!
+//! Packets are counted where they come in: at the host's end those of a device, at the rooms those of all, at the bridge those of
+//! a network. What is too many is thrown away.
 
 use kernel::netlink::{Family, Socket};
 use kernel::traffic::Hook;
-use spec::network::{Limits, Rate, Share};
+use spec::network::{Limits, Packets, Rate, Share};
 
 use crate::device::index_of;
 use crate::error::{Error, Kind, Result};
@@ -33,16 +36,13 @@ pub struct Retune {
 
 /// The limits of one device of `count`, and those of all together.
 pub(crate) fn parts(own: &Limits, whole: &Limits, count: usize) -> [Limits; 2] {
-    if count > 1 { [*own, *whole] } else { [least(own, whole), Limits::default()] }
+    if count > 1 { [*own, *whole] } else { [own.least(whole), Limits::default()] }
 }
 
-/// The stricter of both.
-fn least(one: &Limits, other: &Limits) -> Limits {
-    let pick = |a: Option<Rate>, b: Option<Rate>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Limits { egress: pick(one.egress, other.egress), ingress: pick(one.ingress, other.ingress) }
+/// The rate of the rooms of all, to and from: what is counted there passes through them too.
+fn rooms(whole: &Limits) -> [Option<Rate>; 2] {
+    let room = |rate: Option<Rate>, packets: Option<Packets>| rate.or(packets.map(|_| Rate::MOST));
+    [room(whole.ingress, whole.ingress_packets), room(whole.egress, whole.egress_packets)]
 }
 
 /// Is anything held back?
@@ -56,8 +56,16 @@ pub(crate) fn device(host: &mut Socket, live: &Live, parts: &[Limits; 2]) -> Res
     let [own, whole] = parts.map(|limits| limits.effective());
     let upper = index_of(host, name)?;
     let [to, from] = shape::shared_rooms(&live.endpoint.container);
-    let mut room = |name: &str, rate: Option<Rate>| rate.map(|rate| shape::shared_room(host, name, rate)).transpose();
-    let (to, from) = (room(&to, whole.ingress)?, room(&from, whole.egress)?);
+    let mut room = |name: &str, rate: Option<Rate>, packets: Option<Packets>| -> Result<Option<u32>> {
+        let Some(rate) = rate else { return Ok(None) };
+        let room = shape::shared_room(host, name, rate)?;
+        shape::count(host, room, Hook::Egress, packets)?;
+        Ok(Some(room))
+    };
+    let [rate_to, rate_from] = rooms(&whole);
+    let (to, from) = (room(&to, rate_to, whole.ingress_packets)?, room(&from, rate_from, whole.egress_packets)?);
+    shape::count(host, upper, Hook::Ingress, own.egress_packets)?;
+    shape::count(host, upper, Hook::Egress, own.ingress_packets)?;
     shape::limit_to(host, upper, own.ingress)?;
     shape::share_room(host, upper, Hook::Egress, to)?;
     if let Some(lower) = &live.borrowed {
@@ -67,7 +75,7 @@ pub(crate) fn device(host: &mut Socket, live: &Live, parts: &[Limits; 2]) -> Res
         return shape::share_room(host, lower, Hook::Egress, from);
     }
     // What waits for all can not wait once more behind that: the device has a class among them.
-    let class = from.zip(whole.egress).map(|(room, all)| (room, own.egress.unwrap_or(all), all));
+    let class = from.zip(rate_from).map(|(room, all)| (room, own.egress.unwrap_or(all), all));
     shape::sort(host, upper, live.index, class)?;
     shape::share_room(host, upper, Hook::Ingress, from)?;
     shape::limit_from(host, name, if from.is_some() { None } else { own.egress })
@@ -75,9 +83,8 @@ pub(crate) fn device(host: &mut Socket, live: &Live, parts: &[Limits; 2]) -> Res
 
 /// Removes the rooms of a container that no limit of all needs.
 pub(crate) fn forget(host: &mut Socket, container: &str, whole: &Limits) -> Result<()> {
-    let whole = whole.effective();
-    let [to, from] = shape::shared_rooms(container);
-    for (room, rate) in [(to, whole.ingress), (from, whole.egress)] {
+    let rates = rooms(&whole.effective());
+    for (room, rate) in shape::shared_rooms(container).into_iter().zip(rates) {
         if rate.is_none() {
             shape::remove(host, &room)?;
         }
@@ -128,11 +135,20 @@ mod tests {
 
     #[test]
     fn one_device_has_the_stricter_of_both_and_several_have_both() {
-        let limits =
-            |egress: u64, ingress: Option<u64>| Limits { egress: Some(Rate(egress)), ingress: ingress.map(Rate) };
+        let limits = |egress: u64, ingress: Option<u64>| Limits {
+            egress: Some(Rate(egress)),
+            ingress: ingress.map(Rate),
+            ..Limits::default()
+        };
         let (own, whole) = (limits(2_000_000, None), limits(3_000_000, Some(1_000_000)));
         assert_eq!(parts(&own, &whole, 1), [limits(2_000_000, Some(1_000_000)), Limits::default()]);
         assert_eq!(parts(&own, &whole, 2), [own, whole]);
-        assert!(!holds(&[Limits { egress: Some(Rate::NONE), ingress: None }, Limits::default()]));
+        assert!(!holds(&[Limits { egress: Some(Rate::NONE), ..Limits::default() }, Limits::default()]));
+        // What is only counted has rooms that hold nothing back.
+        let counted = Limits { egress_packets: Some(Packets(10)), ..Limits::default() };
+        assert_eq!(
+            (rooms(&counted), rooms(&whole)),
+            ([None, Some(Rate::MOST)], [Some(Rate(1_000_000)), Some(Rate(3_000_000))])
+        );
     }
 }

@@ -6,6 +6,8 @@
 //!   from them:  the host's end ──► bridge ─(redirect)─► ifb [HTB: all ► a class for each ► queue] ──► routes
 //! ```
 //!
+//! Packets in a second are counted where they come to the bridge, before that; they have no shares.
+//!
 //! What goes from one of them to another does not come to the bridge's own device, and is not held back. The packet filter says
 //! whose a packet is (`shares` in its tables: by device, or by address, which it has checked before), in one look at a map
 //! however many there are; filters of the queues would be asked one after the other. When somebody has flushed the packet filter
@@ -13,7 +15,7 @@
 
 use kernel::link;
 use kernel::netlink::{Family, Socket};
-use kernel::traffic::Handle;
+use kernel::traffic::{Handle, Hook};
 use spec::Name;
 use spec::network::{IpNet, Limits, Network, Rate, Share};
 
@@ -36,7 +38,8 @@ fn waiting_room(network: &Network) -> String {
 }
 
 fn is_limited(network: &Network) -> bool {
-    network.is_managed() && network.limits.effective().is_some()
+    let limits = network.limits.effective();
+    network.is_managed() && (limits.egress.is_some() || limits.ingress.is_some())
 }
 
 /// A container's class: the place of its address in the subnet, so that nobody has to look for a free one. Where the subnet has
@@ -102,6 +105,8 @@ impl Networks {
     pub(crate) fn limit_border(&self, host: &mut Socket, network: &Network) -> Result<()> {
         let Some(bridge) = link::find(host, &network.device)? else { return Ok(()) };
         let limits = network.limits.effective();
+        shape::count(host, bridge.index, Hook::Ingress, limits.egress_packets)?;
+        shape::count(host, bridge.index, Hook::Egress, limits.ingress_packets)?;
         match limits.ingress {
             Some(rate) => shape::plant(host, bridge.index, MAJOR, rate)?,
             None => shape::clear(host, bridge.index)?,
@@ -204,7 +209,8 @@ mod tests {
     #[test]
     fn what_is_guaranteed_is_there() {
         let share = |mbit: u64| Share { guarantee: Some(Rate(mbit * 1_000_000)), priority: None };
-        let limited = network(Limits { egress: Some(Rate(100_000_000)), ingress: Some(Rate(50_000_000)) });
+        let limited =
+            network(Limits { egress: Some(Rate(100_000_000)), ingress: Some(Rate(50_000_000)), ..Limits::default() });
         assert!(check(&limited, &share(50), 0).is_ok() && check(&limited, &share(20), 30_000_000).is_ok());
         for (mbit, others) in [(51, 0), (20, 31_000_000)] {
             assert!(check(&limited, &share(mbit), others).is_err(), "{mbit} beside {others}");

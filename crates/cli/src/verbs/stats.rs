@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use engine::{Engine, Kind, NetworkStats, Result, StatsRow, Status};
+use spec::network::{Limits, Packets, Rate};
 
 use crate::app::Context;
 use crate::definition::{text, texts};
@@ -112,9 +113,14 @@ fn network(row: &StatsRow, before: Option<&StatsRow>) -> String {
         }
         _ => 0,
     };
-    let limit = |of: fn(&NetworkStats) -> Option<spec::network::Rate>| match row.networks.as_slice() {
-        [one] => of(one).map(|rate| format!(" of {rate}")).unwrap_or_default(),
-        _ => String::new(),
+    let limits = match row.networks.as_slice() {
+        [one] => one.limits.effective(),
+        _ => Limits::default(),
+    };
+    let limit = |rate: Option<Rate>, packets: Option<Packets>| {
+        let both = rate.map(|rate| rate.to_string()).into_iter().chain(packets.map(|packets| packets.to_string()));
+        let both: Vec<String> = both.collect();
+        if both.is_empty() { String::new() } else { format!(" of {}", both.join(", ")) }
     };
     let (received, sent) = (rate(|one| one.received_bytes), rate(|one| one.sent_bytes));
     let dropped = sum(row, |one| one.dropped_packets);
@@ -122,9 +128,9 @@ fn network(row: &StatsRow, before: Option<&StatsRow>) -> String {
     format!(
         "{}{} / {}{}{dropped}",
         bits(received),
-        limit(|one| one.limits.effective().ingress),
+        limit(limits.ingress, limits.ingress_packets),
         bits(sent),
-        limit(|one| one.limits.effective().egress)
+        limit(limits.egress, limits.egress_packets)
     )
 }
 

@@ -15,6 +15,21 @@ const LIMIT: f64 = 1_000_000.0;
 /// What may pass at once besides, in bytes.
 const BURST: f64 = 16_000.0;
 
+/// A limit of packets in a second: 2k.
+const PACKETS: f64 = 2000.0;
+
+/// Floods an address with datagrams of 100 bytes, in large packets that are cut on their way or not.
+const SMALL: &str = "
+import socket, sys, time
+one, end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), time.time() + float(sys.argv[2])
+large = len(sys.argv) > 3
+if large: one.setsockopt(17, 103, 100)  # UDP_SEGMENT
+one.connect((sys.argv[1], 9))
+while time.time() < end:
+    try: one.send(b'x' * (6000 if large else 100))
+    except OSError: time.sleep(0.001)
+";
+
 /// Floods the link: by UDP, and by a packet socket that goes past the queues of its own device.
 const FLOOD: &str = r#"
 import os, socket, struct, sys, time
@@ -96,12 +111,16 @@ impl Namespace {
         Done::from(self.within(ip).output().unwrap()).ok()
     }
 
-    /// Bytes that its device has received.
-    fn received(&self, device: &str) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/net/dev", self.0.id())).unwrap();
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{device}:"))).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
+    /// Bytes and packets that its device has received.
+    fn received(&self, device: &str) -> [f64; 2] {
+        received(&std::fs::read_to_string(format!("/proc/{}/net/dev", self.0.id())).unwrap(), device)
     }
+}
+
+fn received(table: &str, device: &str) -> [f64; 2] {
+    let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("{device}:"))).unwrap();
+    let mut numbers = line.split_whitespace().map(|word| word.parse().unwrap());
+    [numbers.next().unwrap(), numbers.next().unwrap()]
 }
 
 impl Drop for Namespace {
@@ -154,6 +173,15 @@ impl Host {
 
     /// The most that has come to the link in any half a second while this went on, in bytes per second.
     fn most_while(&self, act: impl FnOnce() + Send) -> f64 {
+        self.most_of(0, BURST, act)
+    }
+
+    /// The same for packets.
+    fn most_packets_while(&self, act: impl FnOnce() + Send) -> f64 {
+        self.most_of(1, PACKETS / 10.0, act)
+    }
+
+    fn most_of(&self, part: usize, burst: f64, act: impl FnOnce() + Send) -> f64 {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -163,13 +191,13 @@ impl Host {
             let (mut samples, mut most) = (Vec::new(), 0.0_f64);
             while !over.load(Ordering::Relaxed) {
                 let before = Instant::now();
-                let bytes = self.link.received("peer");
-                samples.push((before, bytes, Instant::now()));
+                let count = self.link.received("peer")[part];
+                samples.push((before, count, Instant::now()));
                 // The oldest that is half a second old; the longest that there may be between both looks.
                 let old = samples.iter().rev().find(|one| before - one.2 >= Duration::from_millis(500));
                 if let Some((then, had, _)) = old {
                     let time = (Instant::now() - *then).as_secs_f64();
-                    most = most.max((bytes - had - BURST) / time);
+                    most = most.max((count - had - burst) / time);
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -284,5 +312,74 @@ fn all_of_a_network_do_not_get_more_than_it_has() {
     host.cella(&["network", "set", "--egress", "4mbit", "n"]).fails(1);
     host.attack(None);
     host.cella(&["rm", "-f", "d"]).ok();
+    host.finish();
+}
+
+impl Host {
+    /// What the container sends is so many packets in a second, whatever its root does.
+    fn count_out(&self) {
+        for trick in ["true", "tc qdisc del dev eth0 root; tc qdisc add dev eth0 clsact; nft flush ruleset"] {
+            let script = format!("({trick}) 2>/dev/null; python3 -c \"$0\" 192.0.2.2 1.2");
+            let most = self.most_packets_while(|| drop(self.cella(&["exec", "c", "sh", "-c", &script, SMALL])));
+            println!("{most:>9.0} packets/s: {trick}");
+            assert!(most <= PACKETS * 1.05 && most > PACKETS / 10.0, "{most} packets/s after: {trick}");
+        }
+        // Sixty in one are sixty; the link's counter takes them for one.
+        let most =
+            self.most_while(|| drop(self.cella(&["exec", "c", "python3", "-c", SMALL, "192.0.2.2", "1.2", "large"])));
+        println!("{most:>9.0} bytes/s of large packets");
+        assert!(most <= PACKETS * 150.0 && most > 0.0, "{most} bytes/s of packets of 142 bytes");
+    }
+}
+
+#[test]
+fn packets_that_a_container_sends_are_counted_on_each_kind() {
+    let Some(host) = Host::new("network_limits::packets") else { return };
+    host.cella(&["network", "create", "-d", "routed", "r"]).ok();
+    host.cella(&["network", "create", "--egress-packets", "2k", "n"]).ok();
+    for flags in [
+        &["--net-egress-packets", "2k"][..],
+        &["--network", "r,egress-packets=2k"],
+        &["--network", "n"],
+        &["--network", "cella0", "--network", "n", "--net-egress-packets", "2000"],
+        &["--network", "physical:out0,interface=eth0,egress-packets=2k", "--net-egress", "1gbit"],
+        &["--network", "macvlan:out0", "--net-egress-packets", "2k"],
+    ] {
+        println!("{flags:?}");
+        host.attacker(flags);
+        if flags[1].contains("out0") {
+            let ip = if flags[1].contains("physical") { "192.0.2.1" } else { "192.0.2.10" };
+            host.cella(&["exec", "c", "ip", "addr", "replace", &format!("{ip}/24"), "dev", "eth0"]).ok();
+        }
+        host.count_out();
+        host.cella(&["rm", "-f", "c"]).ok();
+    }
+    host.cella(&["network", "rm", "r", "n"]).ok();
+    host.finish();
+}
+
+#[test]
+fn packets_to_a_container_are_counted_and_the_limit_is_changed_live() {
+    let Some(host) = Host::new("network_limits::packets_in") else { return };
+    host.attacker(&["--network", "macvlan:out0,ingress-packets=2k"]);
+    host.cella(&["exec", "c", "ip", "addr", "replace", "192.0.2.10/24", "dev", "eth0"]).ok();
+    let rate = || {
+        let count = || received(&host.cella(&["exec", "c", "cat", "/proc/net/dev"]).ok(), "eth0")[1];
+        let (since, before) = (Instant::now(), count());
+        let mut flood = Command::new("/usr/bin/python3");
+        flood.args(["-c", SMALL, "192.0.2.10", "1"]);
+        assert!(host.link.within(flood).status().unwrap().success());
+        (count() - before - PACKETS / 10.0) / since.elapsed().as_secs_f64()
+    };
+    let limited = rate();
+    assert!(limited <= PACKETS * 1.05 && limited > PACKETS / 10.0, "{limited} packets/s");
+    let stats = host.cella(&["stats", "--no-stream", "c"]).ok();
+    assert!(stats.contains("of 2000pps") && stats.contains(" dropped)"), "{stats}");
+    host.cella(&["network", "set", "--ingress-packets", "500", "macvlan:out0", "c"]).ok();
+    let lowered = rate();
+    assert!(lowered <= 500.0 * 1.05, "{lowered} packets/s");
+    host.cella(&["network", "set", "--ingress-packets", "none", "macvlan:out0", "c"]).ok();
+    let free = rate();
+    assert!(free > PACKETS * 1.5, "{free} packets/s without a limit");
     host.finish();
 }

@@ -39,6 +39,8 @@ pub enum Place {
     Root,
     /// What a class lets wait is in it.
     Class(Handle),
+    /// The hooks, where nothing waits; their filters throw away.
+    Hooks,
 }
 
 impl Place {
@@ -46,6 +48,7 @@ impl Place {
         match self {
             Self::Root => TC_H_ROOT,
             Self::Class(handle) => handle.number(),
+            Self::Hooks => TC_H_CLSACT,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::name::Name;
 
 pub use nic::{Attach, Nic, mtu};
 pub use port::{Protocol, Publish};
-pub use rate::{Limits, Rate, Share};
+pub use rate::{Limits, Packets, Rate, Share};
 
 /// A network, complete: what was asked for and what was settled when it was made. Format: docs/formats/network.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -113,12 +113,15 @@ impl Nic {
             "mtu" => self.mtu = Some(mtu(value)?),
             "egress" => self.limits.egress = Some(value.parse()?),
             "ingress" => self.limits.ingress = Some(value.parse()?),
+            "egress-packets" => self.limits.egress_packets = Some(value.parse()?),
+            "ingress-packets" => self.limits.ingress_packets = Some(value.parse()?),
             "guarantee" => self.share.guarantee = Some(value.parse()?),
             "priority" => self.share.priority = Some(Share::priority(value)?),
             "mode" => self.mode(whole, value)?,
             _ => {
-                return Err(refuse(&format!("there is no option {key}"))
-                    .hint("options are: ip ip6 mac alias interface mtu egress ingress guarantee priority mode"));
+                return Err(refuse(&format!("there is no option {key}")).hint(
+                    "options are: ip ip6 mac alias interface mtu egress ingress egress-packets ingress-packets guarantee priority mode",
+                ));
             }
         }
         Ok(())

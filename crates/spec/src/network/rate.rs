@@ -75,6 +75,51 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Packets in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Packets(pub u64);
+
+impl Packets {
+    /// The most.
+    pub const MOST: Self = Self(100_000_000);
+    /// No limit, where there was one.
+    pub const NONE: Self = Self(u64::MAX);
+}
+
+impl FromStr for Packets {
+    type Err = Invalid;
+
+    /// A whole number, also of thousands (`k`) or millions (`m`).
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let refuse =
+            |reason: &str| Invalid::new("packets", text, reason).hint("write a number in a second, such as 5000 or 5k");
+        if matches!(text, "none" | "unlimited" | "-1") {
+            return Ok(Self::NONE);
+        }
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+            "" | "pps" => 1,
+            "k" | "kpps" => 1_000,
+            "m" | "mpps" => 1_000_000,
+            _ => return Err(refuse("unknown unit")),
+        };
+        let number: u64 = number.parse().map_err(|_| refuse("it does not begin with a number"))?;
+        match number.checked_mul(factor).map(Self) {
+            Some(packets) if packets.0 == 0 => Err(refuse("nothing would pass")),
+            Some(packets) if packets <= Self::MOST => Ok(packets),
+            _ => Err(refuse("it is above 100 million")),
+        }
+    }
+}
+
+impl fmt::Display for Packets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NONE { f.write_str("none") } else { write!(f, "{}pps", self.0) }
+    }
+}
+
 /// What may go each way; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
@@ -84,6 +129,12 @@ pub struct Limits {
     /// To the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Rate>,
+    /// From the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_packets: Option<Packets>,
+    /// To the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_packets: Option<Packets>,
 }
 
 impl Limits {
@@ -96,24 +147,42 @@ impl Limits {
     /// These with those of `change` in their place where it has one.
     #[must_use]
     pub fn changed_by(&self, change: &Self) -> Self {
-        Self { egress: change.egress.or(self.egress), ingress: change.ingress.or(self.ingress) }
+        Self {
+            egress: change.egress.or(self.egress),
+            ingress: change.ingress.or(self.ingress),
+            egress_packets: change.egress_packets.or(self.egress_packets),
+            ingress_packets: change.ingress_packets.or(self.ingress_packets),
+        }
     }
 
     /// The stricter of both.
     #[must_use]
     pub fn least(&self, other: &Self) -> Self {
-        let pick = |one: Option<Rate>, other: Option<Rate>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        Self { egress: pick(self.egress, other.egress), ingress: pick(self.ingress, other.ingress) }
+        Self {
+            egress: stricter(self.egress, other.egress),
+            ingress: stricter(self.ingress, other.ingress),
+            egress_packets: stricter(self.egress_packets, other.egress_packets),
+            ingress_packets: stricter(self.ingress_packets, other.ingress_packets),
+        }
     }
 
     /// What is limited in the end.
     #[must_use]
     pub fn effective(&self) -> Self {
-        let real = |rate: &Rate| *rate != Rate::NONE;
-        Self { egress: self.egress.filter(real), ingress: self.ingress.filter(real) }
+        let (real, counted) = (|rate: &Rate| *rate != Rate::NONE, |packets: &Packets| *packets != Packets::NONE);
+        Self {
+            egress: self.egress.filter(real),
+            ingress: self.ingress.filter(real),
+            egress_packets: self.egress_packets.filter(counted),
+            ingress_packets: self.ingress_packets.filter(counted),
+        }
+    }
+}
+
+fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -157,6 +226,32 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_are_whole_and_some() {
+        let read = |text: &str| text.parse::<Packets>().map(|packets| packets.0).ok();
+        assert_eq!(
+            ["1", "5000", "5k", "2Mpps", "none"].map(read),
+            [Some(1), Some(5000), Some(5000), Some(2_000_000), Some(u64::MAX)]
+        );
+        for bad in ["", "0", "0k", "-5", "1.5k", "5kbit", "101m", "99999999999999999999", "k"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(Packets(5000).to_string().parse(), Ok(Packets(5000)));
+    }
+
+    #[test]
+    fn limits_are_changed_compared_and_lifted_each_by_itself() {
+        let one = Limits { egress: Some(Rate(10_000)), egress_packets: Some(Packets(7)), ..Limits::default() };
+        let other =
+            Limits { egress_packets: Some(Packets::NONE), ingress_packets: Some(Packets(9)), ..Limits::default() };
+        let both = one.changed_by(&other);
+        assert_eq!(
+            (both.egress, both.egress_packets, both.ingress_packets),
+            (Some(Rate(10_000)), Some(Packets::NONE), Some(Packets(9)))
+        );
+        assert_eq!((both.effective().egress_packets, one.least(&other).egress_packets), (None, Some(Packets(7))));
+    }
 
     #[test]
     fn rates_are_bits() {

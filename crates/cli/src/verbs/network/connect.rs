@@ -3,7 +3,7 @@
 
 use clap::{ArgMatches, Command};
 use engine::{Error, Kind, Result};
-use spec::network::{Limits, Nic, Share};
+use spec::network::{Nic, Share};
 
 use crate::app::Context;
 use crate::definition::{nic_options, parsed, text};
@@ -47,6 +47,8 @@ pub(super) fn set_command(command: Command) -> Command {
         .about("Limit the bandwidth of a container's device, or of a network's border; at once when it runs")
         .arg(value("egress", "RATE", "From the container, or out of the network, e.g. 10mbit (none: no limit)"))
         .arg(value("ingress", "RATE", "To the container, or into the network"))
+        .arg(value("egress-packets", "NUMBER", "From the container, or out of the network, in a second, e.g. 5k (none: no limit)"))
+        .arg(value("ingress-packets", "NUMBER", "To the container, or into the network"))
         .arg(value("guarantee", "RATE", "What the container has in any case of the network's limit"))
         .arg(value("priority", "NUMBER", "Who has what is left of that: 0 first, 7 last (default 4)"))
         .arg(super::network())
@@ -55,7 +57,7 @@ pub(super) fn set_command(command: Command) -> Command {
 }
 
 pub(super) fn set(context: &Context, matches: &ArgMatches) -> Result<i32> {
-    let limits = Limits { egress: parsed(matches, "egress")?, ingress: parsed(matches, "ingress")? };
+    let limits = crate::definition::border(matches)?;
     let priority = text(matches, "priority").map(|text| Share::priority(&text)).transpose()?;
     let share = Share { guarantee: parsed(matches, "guarantee")?, priority };
     if !limits.is_some() && !share.is_some() {

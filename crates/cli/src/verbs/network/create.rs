@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clap::{ArgMatches, Command};
 use engine::{Error, Kind, NetworkRequest, Result};
 use spec::Name;
-use spec::network::{Driver, Limits, Subnet, Vxlan};
+use spec::network::{Driver, Subnet, Vxlan};
 
 use crate::app::Context;
 use crate::definition::{number, parsed, text, texts};
@@ -38,6 +38,12 @@ pub(super) fn command(command: Command) -> Command {
         .arg(value("vxlan-port", "PORT", "UDP port (default 4789)"))
         .arg(value("egress", "RATE", "What all its containers may send to outside, e.g. 100mbit"))
         .arg(value("ingress", "RATE", "What they may receive from outside"))
+        .arg(value(
+            "egress-packets",
+            "NUMBER",
+            "Packets that all its containers may send to outside in a second, e.g. 50k",
+        ))
+        .arg(value("ingress-packets", "NUMBER", "Packets that they may receive from outside"))
         .arg(list("label", "KEY=VALUE", "A label").short('l'))
         .arg(super::network())
         .after_help("Example:\n  cella network create --subnet 10.1.0.0/24 --internal back")
@@ -58,7 +64,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     request.domain = text(matches, "domain");
     request.servers = addresses(matches, "dns")?;
     request.mtu = text(matches, "mtu").map(|text| spec::network::mtu(&text)).transpose()?;
-    request.limits = Limits { egress: parsed(matches, "egress")?, ingress: parsed(matches, "ingress")? };
+    request.limits = crate::definition::border(matches)?;
     request.labels = crate::definition::pairs(matches, "label")?;
     let network = context.engine()?.network_create(request)?;
     crate::output::line(network.name.as_str());
