@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub use crate::idmap::Map as IdMap;
+
 /// One of the eight kinds of namespace, in the order in which they are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NamespaceKind {

@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::cgroup::Setting;
-use kernel::idmap;
-use kernel::types::{IdRange, NamespaceKind};
+use kernel::types::{IdMap, IdRange, NamespaceKind};
 use spec::oci;
 
 use crate::Error;
@@ -169,7 +168,7 @@ pub(crate) fn maps(what: &str, list: &[oci::IdMapping]) -> Result<Vec<Map>, Erro
     let range = |one: &oci::IdMapping| IdRange { inside: one.container_id, outside: one.host_id, count: one.size };
     let ranges: Vec<IdRange> = list.iter().map(range).collect();
     if !ranges.is_empty() {
-        idmap::Map::new(ranges.clone()).map_err(|bad| Error::invalid(what, bad.to_string()))?;
+        IdMap::new(ranges.clone()).map_err(|bad| Error::invalid(what, bad.to_string()))?;
     }
     Ok(ranges.iter().map(|one| Map { inside: one.inside, outside: one.outside, count: one.count }).collect())
 }
