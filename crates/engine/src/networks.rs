@@ -376,10 +376,11 @@ pub(crate) fn limit(store: &Store, container: &str, nic: &Nic, change: &Limits, 
     };
     own.limits = own.limits.changed_by(change);
     let whole = found.record.definition.bandwidth.effective();
-    fits(&found, "--net-egress", change.egress, whole.egress)?;
-    fits(&found, "--net-ingress", change.ingress, whole.ingress)?;
-    fits(&found, "--net-egress-packets", change.egress_packets, whole.egress_packets)?;
-    fits(&found, "--net-ingress-packets", change.ingress_packets, whole.ingress_packets)?;
+    let wanted = change.effective();
+    fits(&found, "--net-egress", wanted.egress, whole.egress)?;
+    fits(&found, "--net-ingress", wanted.ingress, whole.ingress)?;
+    fits(&found, "--net-egress-packets", wanted.egress_packets, whole.egress_packets)?;
+    fits(&found, "--net-ingress-packets", wanted.ingress_packets, whole.ingress_packets)?;
     own.share = own.share.changed_by(share);
     let (limits, share) = (own.limits, own.share);
     ask(store, &found, &Ask::Limit(place, limits, share)).doing(|| format!("change {}", found.name))?;

@@ -278,29 +278,32 @@ pub fn redirect_program(device: u32) -> Result<OwnedFd> {
 }
 
 /// A program for a filter of traffic that throws away what is more than `rate` packets in a second and not among the first
-/// `burst`; the others go on to the filters behind it. A packet that is cut into several on its way counts as those.
+/// `burst`; the others go on to the filters behind it. A large packet of TCP or UDP counts as those that it is cut into. What
+/// comes back from the device `counted` has been here before.
 ///
 /// # Errors
 /// bpf(2)'s.
-pub fn packets_program(rate: u64, burst: u64) -> Result<OwnedFd> {
+pub fn packets_program(rate: u64, burst: u64, counted: Option<u32>) -> Result<OwnedFd> {
     let map = array_map(8)?;
-    let interval_ns = (1_000_000_000 / rate.max(1)).max(1);
-    load(TYPE_SCHED_CLS, &count_packets(map.as_raw_fd(), interval_ns, interval_ns.saturating_mul(burst)))
+    let interval_ns = 1_000_000_000_u64.div_ceil(rate.max(1));
+    let most_ns = interval_ns.saturating_mul(burst);
+    load(TYPE_SCHED_CLS, &count_packets(map.as_raw_fd(), interval_ns, most_ns, counted))
 }
 
 /// The one word of the map is the time at which all that has passed would have, one packet after each interval. It may be ahead
 /// of the clock by `most_ns`.
 ///
 /// Registers: 6 context, 7 how long these packets take, 8 the word, 9 now, 4 the most; 1 what the word was, 2 what it becomes.
-fn count_packets(map: i32, interval_ns: u64, most_ns: u64) -> Vec<Instruction> {
+fn count_packets(map: i32, interval_ns: u64, most_ns: u64, counted: Option<u32>) -> Vec<Instruction> {
     // Of `struct __sk_buff`.
     const LENGTH: i16 = 0;
+    const CAME_BY: i16 = 36;
     const SEGMENTS: i16 = 164;
     const SEGMENT: i16 = 176;
     const NOW: i32 = 5; // bpf_ktime_get_ns
     const DROP: i32 = 2; // TC_ACT_SHOT
     const GO_ON: i32 = -1; // TC_ACT_UNSPEC
-    /// Others count at the same time: so often it is tried, and then let through.
+    /// Others count at the same time: so often it is tried, and then counted without a look.
     const TRIES: i16 = 4;
     const TRY: i16 = 11;
     let low = |number: u64| (number & 0xffff_ffff) as u32;
@@ -311,8 +314,16 @@ fn count_packets(map: i32, interval_ns: u64, most_ns: u64) -> Vec<Instruction> {
         ]
     };
     let interval = i32::try_from(interval_ns).unwrap_or(i32::MAX);
-    let mut program = vec![
-        instruction(MOVE_REGISTER, 6, 1, 0, 0),
+    let mut program = vec![instruction(MOVE_REGISTER, 6, 1, 0, 0)];
+    if let Some(counted) = counted {
+        program.extend([
+            instruction(LOAD_WORD, 2, 6, CAME_BY, 0),
+            instruction(JUMP_NOT_EQUAL, 2, 0, 2, counted.cast_signed()),
+            instruction(MOVE, 0, 0, 0, GO_ON),
+            instruction(EXIT, 0, 0, 0, 0),
+        ]);
+    }
+    program.extend([
         // How many it is; a sender of raw frames may leave that open, and says how long each is.
         instruction(LOAD_WORD, 7, 6, SEGMENTS, 0),
         instruction(JUMP_NOT_EQUAL, 7, 0, 6, 0),
@@ -323,13 +334,13 @@ fn count_packets(map: i32, interval_ns: u64, most_ns: u64) -> Vec<Instruction> {
         instruction(DIVIDE_REGISTER, 7, 2, 0, 0),
         instruction(ADD, 7, 0, 0, 1),
         instruction(MULTIPLY, 7, 0, 0, interval),
-    ];
+    ]);
     program.extend(wide(8, MAP_VALUE, u64::from(map.cast_unsigned())));
     program.extend([instruction(CALL, 0, 0, 0, NOW), instruction(MOVE_REGISTER, 9, 0, 0, 0)]);
     program.extend(wide(4, 0, most_ns));
     for left in (0..TRIES).rev() {
-        // Over this try's rest and the others, past the outcome that lets through.
-        let to_drop = left * TRY + 3 + 2;
+        // Over this try's rest and the others, past the outcome that lets through; to that.
+        let (to_drop, to_go_on) = (left * TRY + 3 + 3, left * TRY + 1);
         program.extend([
             instruction(LOAD_LONG, 1, 8, 0, 0),
             instruction(MOVE_REGISTER, 2, 1, 0, 0),
@@ -341,9 +352,10 @@ fn count_packets(map: i32, interval_ns: u64, most_ns: u64) -> Vec<Instruction> {
             instruction(JUMP_GREATER_REGISTER, 3, 4, to_drop, 0),
             instruction(MOVE_REGISTER, 0, 1, 0, 0),
             instruction(ATOMIC_LONG, 8, 2, 0, COMPARE_AND_EXCHANGE),
-            instruction(JUMP_EQUAL_REGISTER, 0, 1, left * TRY, 0),
+            instruction(JUMP_EQUAL_REGISTER, 0, 1, to_go_on, 0),
         ]);
     }
+    program.push(instruction(ATOMIC_LONG, 8, 7, 0, 0)); // BPF_ADD
     program.extend([instruction(MOVE, 0, 0, 0, GO_ON), instruction(EXIT, 0, 0, 0, 0)]);
     program.extend([instruction(MOVE, 0, 0, 0, DROP), instruction(EXIT, 0, 0, 0, 0)]);
     program
@@ -538,7 +550,7 @@ mod tests {
             at += if jump { one.offset as usize } else { 0 };
             match one.code {
                 LOAD_WORD => {
-                    registers[to] = [(164, segments), (176, size), (0, length)]
+                    registers[to] = [(164, segments), (176, size), (0, length), (36, length)]
                         .iter()
                         .find(|part| part.0 == one.offset)
                         .unwrap()
@@ -568,7 +580,9 @@ mod tests {
 
     #[test]
     fn packets_are_counted_in_time_and_large_ones_as_many() {
-        let program = count_packets(3, 1000, 5000);
+        let program = count_packets(3, 1000, 5000, Some(7));
+        let again = |came_by: u32| passes(&mut 0, &count_packets(3, 1000, 0, Some(7)), 5, [1, 0, came_by]);
+        assert_eq!((again(7), again(8)), (true, false));
         let mut word = 0;
         let mut at = |now: u64, packet: [u32; 3]| passes(&mut word, &program, now, packet);
         let one = [0, 0, 100];

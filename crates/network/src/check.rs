@@ -48,8 +48,8 @@ impl Networks {
             Check {
                 name: "bandwidth",
                 found: bandwidth(),
-                effect: "--net-egress and --net-ingress",
-                remedy: "load the modules sch_htb, sch_tbf, ifb, cls_matchall or cls_u32, act_mirred",
+                effect: "--net-egress and --net-ingress, also of packets",
+                remedy: "load the modules sch_htb, sch_tbf, ifb, cls_matchall or cls_u32, act_mirred, cls_bpf",
             },
             Check {
                 name: "foreign packet filters",
@@ -161,5 +161,10 @@ fn bandwidth() -> std::result::Result<String, String> {
     let rate = Some(spec::network::Rate(1_000_000));
     let index = crate::device::index_of(&mut socket, "p0").map_err(|error| error.message)?;
     let both = shape::limit_to(&mut socket, index, rate).and_then(|()| shape::limit_from(&mut socket, "p0", rate));
-    both.map(|()| "both ways".to_owned()).map_err(|error| error.message)
+    both.map_err(|error| error.message)?;
+    let packets = Some(spec::network::Packets(1));
+    Ok(match shape::count(&mut socket, index, kernel::traffic::Hook::Ingress, packets, None) {
+        Ok(()) => "both ways, packets in a second".to_owned(),
+        Err(error) => format!("both ways; packets in a second can not be counted: {}", error.message),
+    })
 }

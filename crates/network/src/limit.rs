@@ -59,13 +59,13 @@ pub(crate) fn device(host: &mut Socket, live: &Live, parts: &[Limits; 2]) -> Res
     let mut room = |name: &str, rate: Option<Rate>, packets: Option<Packets>| -> Result<Option<u32>> {
         let Some(rate) = rate else { return Ok(None) };
         let room = shape::shared_room(host, name, rate)?;
-        shape::count(host, room, Hook::Egress, packets)?;
+        shape::count(host, room, Hook::Egress, packets, None)?;
         Ok(Some(room))
     };
     let [rate_to, rate_from] = rooms(&whole);
     let (to, from) = (room(&to, rate_to, whole.ingress_packets)?, room(&from, rate_from, whole.egress_packets)?);
-    shape::count(host, upper, Hook::Ingress, own.egress_packets)?;
-    shape::count(host, upper, Hook::Egress, own.ingress_packets)?;
+    shape::count(host, upper, Hook::Ingress, own.egress_packets, None)?;
+    shape::count(host, upper, Hook::Egress, own.ingress_packets, to)?;
     shape::limit_to(host, upper, own.ingress)?;
     shape::share_room(host, upper, Hook::Egress, to)?;
     if let Some(lower) = &live.borrowed {

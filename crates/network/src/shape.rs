@@ -219,16 +219,24 @@ pub(crate) fn sort(host: &mut Socket, device: u32, index: usize, to: Option<(u32
     Ok(traffic::add_filter(host, &filter)?)
 }
 
-/// So many packets may come at once, where a tenth of a second has less: as many as a large one is cut into.
-const LEAST_PACKETS: u64 = 64;
+/// So many packets may come at once, where a tenth of a second has less: as many as the largest of UDP is cut into.
+const LEAST_PACKETS: u64 = 128;
 
-/// Lets through so many packets in a second, counted anew from now on; `None` takes the limit away.
-pub(crate) fn count(host: &mut Socket, device: u32, hook: Hook, packets: Option<Packets>) -> Result<()> {
+/// Lets through so many packets in a second, counted anew from now on; `None` takes the limit away. What comes back from a room
+/// of all at the hook where it went there was counted then.
+pub(crate) fn count(
+    host: &mut Socket,
+    device: u32,
+    hook: Hook,
+    packets: Option<Packets>,
+    room: Option<u32>,
+) -> Result<()> {
+    let program = |Packets(rate)| kernel::bpf::packets_program(rate, (rate / 10).max(LEAST_PACKETS), room);
+    let program = packets.map(program).transpose()?;
     if is_there(host, device, hook, COUNT) {
         traffic::delete_filters(host, device, hook, COUNT)?;
     }
-    let Some(Packets(rate)) = packets else { return Ok(()) };
-    let program = kernel::bpf::packets_program(rate, (rate / 10).max(LEAST_PACKETS))?;
+    let Some(program) = program else { return Ok(()) };
     hooks(host, device)?;
     let matching = Match::Program(std::os::fd::AsFd::as_fd(&program), "packets");
     Ok(traffic::add_filter(host, &Filter { device, hook, priority: COUNT, matching, class: None, actions: &[] })?)

@@ -105,8 +105,8 @@ impl Networks {
     pub(crate) fn limit_border(&self, host: &mut Socket, network: &Network) -> Result<()> {
         let Some(bridge) = link::find(host, &network.device)? else { return Ok(()) };
         let limits = network.limits.effective();
-        shape::count(host, bridge.index, Hook::Ingress, limits.egress_packets)?;
-        shape::count(host, bridge.index, Hook::Egress, limits.ingress_packets)?;
+        shape::count(host, bridge.index, Hook::Ingress, limits.egress_packets, None)?;
+        shape::count(host, bridge.index, Hook::Egress, limits.ingress_packets, None)?;
         match limits.ingress {
             Some(rate) => shape::plant(host, bridge.index, MAJOR, rate)?,
             None => shape::clear(host, bridge.index)?,

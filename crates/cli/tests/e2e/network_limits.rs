@@ -381,5 +381,12 @@ fn packets_to_a_container_are_counted_and_the_limit_is_changed_live() {
     host.cella(&["network", "set", "--ingress-packets", "none", "macvlan:out0", "c"]).ok();
     let free = rate();
     assert!(free > PACKETS * 1.5, "{free} packets/s without a limit");
+    // What goes through the room of all devices comes by twice, and is counted once.
+    host.cella(&["network", "create", "second"]).ok();
+    host.cella(&["network", "connect", "second", "c"]).ok();
+    host.cella(&["set", "c", "--net-ingress", "1gbit"]).ok();
+    host.cella(&["network", "set", "--ingress-packets", "2k", "macvlan:out0", "c"]).ok();
+    let once = rate();
+    assert!(once <= PACKETS * 1.05 && once > PACKETS * 0.6, "{once} packets/s with two devices");
     host.finish();
 }

@@ -32,6 +32,8 @@ pub struct Census {
 #[derive(Debug, Default)]
 pub(super) struct LastPid {
     known: HashSet<i32>,
+    /// Where their ids counted.
+    depth: Option<usize>,
     largest: i32,
 }
 
@@ -74,6 +76,10 @@ impl Watched {
 
 impl LastPid {
     fn update(&mut self, members: &[i32], depth: Option<usize>) -> i32 {
+        if self.depth != depth {
+            self.known.clear();
+            self.depth = depth;
+        }
         let new: Vec<i32> = members.iter().copied().filter(|pid| !self.known.contains(pid)).collect();
         for pid in new {
             if let Ok(process) = crate::procfs::process(pid) {
