@@ -184,7 +184,10 @@ impl Networks {
         self.filter(&rules::of_live(network.as_ref(), &live), &Rules::default())?;
         self.open_ports(host, network.as_ref(), &live.publishes)?;
         flows::forget(&live.publishes).ok();
-        limit::device(host, &live, limits)?;
+        // A new device has nothing that would have to be taken away.
+        if limit::holds(limits) {
+            limit::device(host, &live, limits)?;
+        }
         self.put_share(host, &live)?;
         if live.device.is_some() && !wires {
             device::ready(host, one, isolated)?;
