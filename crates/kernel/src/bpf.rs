@@ -206,6 +206,7 @@ struct ById {
     flags: u32,
 }
 
+const MAP_CREATE: libc::c_long = 0;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_ATTACH: libc::c_long = 8;
 const PROG_DETACH: libc::c_long = 9;
@@ -224,23 +225,8 @@ fn load(kind: u32, program: &[Instruction]) -> Result<OwnedFd> {
         license: c"Apache-2.0".as_ptr() as u64,
         ..LoadAttributes::default()
     };
-    // SAFETY: the program and the license outlive the call; the size passed is the structure's.
-    let fd = unsafe {
-        raw(
-            libc::SYS_bpf,
-            [
-                PROG_LOAD,
-                std::ptr::from_ref(&attributes) as libc::c_long,
-                size_of::<LoadAttributes>() as libc::c_long,
-                0,
-                0,
-                0,
-            ],
-            || format!("bpf(BPF_PROG_LOAD, type {kind}, {} instructions)", program.len()),
-        )?
-    };
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+    // The program and the license outlive the call.
+    made(PROG_LOAD, &attributes, || format!("bpf(BPF_PROG_LOAD, type {kind}, {} instructions)", program.len()))
 }
 
 /// A program for a filter of traffic (`Match::Program`) that gives every packet a class, and leaves the rest to the filters
@@ -284,7 +270,7 @@ pub fn redirect_program(device: u32) -> Result<OwnedFd> {
 /// # Errors
 /// bpf(2)'s.
 pub fn packets_program(rate: u64, burst: u64, counted: Option<u32>) -> Result<OwnedFd> {
-    let map = array_map(8)?;
+    let map = word_map()?;
     let interval_ns = 1_000_000_000_u64.div_ceil(rate.max(1));
     let most_ns = interval_ns.saturating_mul(burst);
     load(TYPE_SCHED_CLS, &count_packets(map.as_raw_fd(), interval_ns, most_ns, counted))
@@ -361,14 +347,14 @@ fn count_packets(map: i32, interval_ns: u64, most_ns: u64, counted: Option<u32>)
     program
 }
 
-/// A map with one value of so many bytes, all zero.
-fn array_map(value: u32) -> Result<OwnedFd> {
-    const MAP_CREATE: libc::c_long = 0;
+/// A map with one word of 64 bits, which is 0.
+fn word_map() -> Result<OwnedFd> {
     const ARRAY: u32 = 2;
-    let attributes = MapAttributes { kind: ARRAY, key: 4, value, count: 1, flags: 0 };
-    let map = call(MAP_CREATE, &attributes, || "bpf(BPF_MAP_CREATE, array)")?;
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(map).unwrap_or(-1)) })
+    made(
+        MAP_CREATE,
+        &MapAttributes { kind: ARRAY, key: 4, value: 8, count: 1, flags: 0 },
+        || "bpf(BPF_MAP_CREATE, array)",
+    )
 }
 
 /// Loads the program for `rules` and attaches it to the group that the directory `group` is.
@@ -394,9 +380,7 @@ pub(crate) fn replace_devices(group: impl AsFd, rules: &[DeviceRule]) -> Result<
     let old = attached(&group)?;
     guard_devices(&group, rules)?;
     for id in old {
-        let program = call(PROG_GET_FD_BY_ID, &ById { id, ..ById::default() }, || "bpf(BPF_PROG_GET_FD_BY_ID)")?;
-        // SAFETY: the kernel has just made it for us.
-        let program = unsafe { OwnedFd::from_raw_fd(i32::try_from(program).unwrap_or(-1)) };
+        let program = made(PROG_GET_FD_BY_ID, &ById { id, ..ById::default() }, || "bpf(BPF_PROG_GET_FD_BY_ID)")?;
         let attributes = AttachAttributes {
             target: group.as_fd().as_raw_fd().cast_unsigned(),
             program: program.as_raw_fd().cast_unsigned(),
@@ -436,7 +420,14 @@ fn attached(group: impl AsFd) -> Result<Vec<u32>> {
     Ok(ids.iter().copied().take(query.count as usize).collect())
 }
 
-/// A call whose structure holds numbers and descriptors only.
+/// A call that gives a descriptor.
+fn made<T, S: Into<String>>(command: libc::c_long, attributes: &T, what: impl FnOnce() -> S) -> Result<OwnedFd> {
+    let descriptor = call(command, attributes, what)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap_or(-1)) })
+}
+
+/// A call whose structure holds numbers and descriptors, or addresses of what outlives it.
 fn call<T, S: Into<String>>(command: libc::c_long, attributes: &T, what: impl FnOnce() -> S) -> Result<libc::c_long> {
     // SAFETY: the structure lives through the call; its size is passed.
     unsafe {
@@ -452,34 +443,58 @@ fn call<T, S: Into<String>>(command: libc::c_long, attributes: &T, what: impl Fn
 mod tests {
     use super::*;
 
-    /// Runs the program as the kernel would.
-    fn allowed(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
-        let program = assemble(rules);
+    /// Runs a program as the kernel would at this time, with nobody beside it; what it gives. `context` has its words by their offset.
+    fn run(program: &[Instruction], context: &[(i16, u32)], word: &mut u64, now_ns: u64) -> u64 {
         let mut registers = [0_u64; 11];
-        let context = [access << 16 | kind, major, minor];
         let mut at = 0;
         loop {
             let one = program[at];
             let (to, from) = ((one.registers & 15) as usize, (one.registers >> 4) as usize);
-            let value = one.immediate as u32 as u64;
+            let value = i64::from(one.immediate).cast_unsigned();
             at += 1;
+            let jumps = match one.code {
+                JUMP => true,
+                JUMP_NOT_EQUAL => registers[to] != value,
+                JUMP_EQUAL => registers[to] == value,
+                JUMP_EQUAL_32 => registers[to] as u32 == one.immediate as u32,
+                JUMP_NOT_LESS_REGISTER => registers[to] >= registers[from],
+                JUMP_GREATER_REGISTER => registers[to] > registers[from],
+                JUMP_EQUAL_REGISTER => registers[to] == registers[from],
+                _ => false,
+            };
+            at += if jumps { one.offset as usize } else { 0 };
             match one.code {
-                LOAD_WORD => registers[to] = context[one.offset as usize / 4].into(),
+                LOAD_WORD => {
+                    registers[to] = context.iter().find(|part| part.0 == one.offset).map(|part| part.1.into()).unwrap();
+                }
+                LOAD_LONG => registers[to] = *word,
+                LOAD_WIDE => {
+                    registers[to] = u64::from(one.immediate as u32) | u64::from(program[at].immediate as u32) << 32;
+                    at += 1;
+                }
+                ATOMIC_LONG => *word = registers[from],
+                CALL => registers[0] = now_ns,
                 MOVE => registers[to] = value,
                 MOVE_REGISTER => registers[to] = registers[from],
                 AND => registers[to] &= value,
-                SHIFT_RIGHT => registers[to] >>= value,
-                JUMP_NOT_EQUAL if registers[to] != value => at += one.offset as usize,
-                JUMP_EQUAL if registers[to] == value => at += one.offset as usize,
-                JUMP_EQUAL_32 if registers[to] as u32 == one.immediate as u32 => at += one.offset as usize,
-                JUMP => at += one.offset as usize,
-                SHIFT_LEFT => registers[to] <<= value,
                 OR_REGISTER => registers[to] |= registers[from],
-                JUMP_NOT_EQUAL | JUMP_EQUAL | JUMP_EQUAL_32 => {}
-                EXIT => return registers[0] == 1,
+                SHIFT_LEFT => registers[to] <<= value,
+                SHIFT_RIGHT => registers[to] >>= value,
+                ADD => registers[to] += value,
+                ADD_REGISTER => registers[to] += registers[from],
+                SUBTRACT_REGISTER => registers[to] -= registers[from],
+                MULTIPLY => registers[to] *= value,
+                DIVIDE_REGISTER => registers[to] /= registers[from],
+                EXIT => return registers[0],
+                JUMP | JUMP_NOT_EQUAL | JUMP_EQUAL | JUMP_EQUAL_32 => {}
+                JUMP_NOT_LESS_REGISTER | JUMP_GREATER_REGISTER | JUMP_EQUAL_REGISTER => {}
                 other => panic!("unknown instruction {other:#x}"),
             }
         }
+    }
+
+    fn allowed(rules: &[DeviceRule], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+        run(&assemble(rules), &[(0, access << 16 | kind), (4, major), (8, minor)], &mut 0, 0) == 1
     }
 
     fn rule(allow: bool, kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: u8) -> DeviceRule {
@@ -530,52 +545,9 @@ mod tests {
         assert!(!allowed(&rules, 1, 2, 8, 0), "but not reading it");
     }
 
-    /// Counts as the kernel would, at this time, with nobody beside it; is the packet let through?
+    /// Is the packet let through?
     fn passes(word: &mut u64, program: &[Instruction], now_ns: u64, [segments, size, length]: [u32; 3]) -> bool {
-        let mut registers = [0_u64; 11];
-        let mut at = 0;
-        loop {
-            let one = program[at];
-            let (to, from) = ((one.registers & 15) as usize, (one.registers >> 4) as usize);
-            let value = i64::from(one.immediate).cast_unsigned();
-            at += 1;
-            let jump = match one.code {
-                JUMP_NOT_EQUAL => registers[to] != value,
-                JUMP_EQUAL => registers[to] == value,
-                JUMP_NOT_LESS_REGISTER => registers[to] >= registers[from],
-                JUMP_GREATER_REGISTER => registers[to] > registers[from],
-                JUMP_EQUAL_REGISTER => registers[to] == registers[from],
-                _ => false,
-            };
-            at += if jump { one.offset as usize } else { 0 };
-            match one.code {
-                LOAD_WORD => {
-                    registers[to] = [(164, segments), (176, size), (0, length), (36, length)]
-                        .iter()
-                        .find(|part| part.0 == one.offset)
-                        .unwrap()
-                        .1
-                        .into()
-                }
-                MOVE => registers[to] = value,
-                MOVE_REGISTER => registers[to] = registers[from],
-                ADD => registers[to] += value,
-                ADD_REGISTER => registers[to] += registers[from],
-                SUBTRACT_REGISTER => registers[to] -= registers[from],
-                MULTIPLY => registers[to] *= value,
-                DIVIDE_REGISTER => registers[to] /= registers[from],
-                LOAD_LONG => registers[to] = *word,
-                CALL => registers[0] = now_ns,
-                LOAD_WIDE => {
-                    registers[to] = u64::from(one.immediate as u32) | u64::from(program[at].immediate as u32) << 32;
-                    at += 1;
-                }
-                ATOMIC_LONG => *word = registers[from],
-                EXIT => return registers[0] == u64::MAX,
-                JUMP_NOT_EQUAL | JUMP_EQUAL | JUMP_NOT_LESS_REGISTER | JUMP_GREATER_REGISTER | JUMP_EQUAL_REGISTER => {}
-                other => panic!("unknown instruction {other:#x}"),
-            }
-        }
+        run(program, &[(164, segments), (176, size), (0, length), (36, length)], word, now_ns) == u64::MAX
     }
 
     #[test]
