@@ -140,6 +140,7 @@ pub fn serve(mut tools: Tools<'_>, content: Content) -> Result<Ended> {
         None => {}
     }
     worker.content.go_on(&worker.tools.store.kept());
+    // One that ended by itself had not been asked for twice as long.
     worker.tools.store.hold(kernel::time::boottime_ns(), LAST_NS, IDLE_MS * 1_000_000 / 2);
     if let Some(left) = worker.tools.store.unanswered() {
         worker.answer_again(&left)?;

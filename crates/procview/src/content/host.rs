@@ -87,18 +87,18 @@ impl Host {
     }
 
     /// Is this there? As of the last seconds.
-    pub(super) fn has(&mut self, path: String) -> bool {
+    pub(super) fn has(&mut self, path: &str) -> bool {
         let now = monotonic_ms();
-        if let Some((is_there, until_ms)) = self.places.get(&path)
+        if let Some((is_there, until_ms)) = self.places.get(path)
             && now < *until_ms
         {
             return *is_there;
         }
-        let is_there = kernel::file::exists(Path::new(&path));
+        let is_there = kernel::file::exists(Path::new(path));
         if self.places.len() >= MOST_REMEMBERED {
             self.places.clear();
         }
-        self.places.insert(path, (is_there, now + LASTING_MS));
+        self.places.insert(path.to_owned(), (is_there, now + LASTING_MS));
         is_there
     }
 

@@ -131,15 +131,12 @@ impl Content {
     pub fn text(&mut self, id: Id, out: &mut Vec<u8>) -> bool {
         out.clear();
         // Anybody may ask for a number that nobody was told.
-        Node::of(id).is_some_and(|node| self.is_there(node) && self.node_text(node, out))
-    }
-
-    fn node_text(&mut self, node: Node, out: &mut Vec<u8>) -> bool {
+        let Some((node, path)) = Node::of(id).and_then(|node| Some((node, self.place(node)?))) else { return false };
         match node {
             Node::ProcFile(file) => self.proc_text(file, out),
             Node::PressureFile(resource) => self.pressure_text(resource, out),
             Node::Disk(major, minor) => self.disk_text(major, minor, out),
-            _ => self.sys_text(node, out),
+            _ => self.sys_text(node, &path, out),
         }
     }
 

@@ -8,8 +8,8 @@ use super::node::{CACHE_FILES, CPUS_FILES, NODES_FILES, NUMA_FILES, Node, SMT_FI
 use super::{Content, Sight, memory, processors};
 
 impl Content {
-    pub(super) fn sys_text(&mut self, node: Node, out: &mut Vec<u8>) -> bool {
-        let Some(path) = self.host_path(node) else { return false };
+    /// What is at this place of the host's, with the container's own numbers.
+    pub(super) fn sys_text(&mut self, node: Node, path: &str, out: &mut Vec<u8>) -> bool {
         let sight = self.sight();
         let text = match node {
             Node::CpusFile(file) => self.cpus_text(&sight, name(CPUS_FILES, file)),
@@ -18,15 +18,15 @@ impl Content {
             Node::NumaSubsystem(_) => Some("../../../../bus/node".into()),
             Node::CpuNuma(_, node) => Some(format!("../../node/node{node}")),
             Node::NumaCpu(_, cpu) => Some(format!("../../cpu/cpu{cpu}")),
-            Node::TopologyFile(cpu, file) => self.topology_text(&sight, cpu, name(TOPOLOGY_FILES, file), &path),
-            Node::CacheFile(_, _, file) => self.cache_text(&sight, name(CACHE_FILES, file), &path),
+            Node::TopologyFile(cpu, file) => self.topology_text(&sight, cpu, name(TOPOLOGY_FILES, file), path),
+            Node::CacheFile(_, _, file) => self.cache_text(&sight, name(CACHE_FILES, file), path),
             Node::NumasFile(file) => self.numas_text(&sight, name(NODES_FILES, file)),
-            Node::NumaFile(node, file) => return self.numa_text(&sight, node, name(NUMA_FILES, file), &path, out),
+            Node::NumaFile(node, file) => return self.numa_text(&sight, node, name(NUMA_FILES, file), path, out),
             _ => None,
         };
         match text {
             Some(text) => out.extend_from_slice(text.as_bytes()),
-            None => return self.host_text(&path, out),
+            None => return self.host_text(path, out),
         }
         true
     }

@@ -45,11 +45,8 @@ impl Content {
         self.is_there(node).then(|| node.shape())
     }
 
-    /// What the host has at this place, and so the container: its numbers of processors are the container's own.
-    pub(super) fn host_path(&mut self, node: Node) -> Option<String> {
-        if let Some(path) = lasting_path(node) {
-            return Some(path);
-        }
+    /// Where the host would have what depends on the processors that are seen: their numbers are the container's own.
+    fn changing_path(&mut self, node: Node) -> Option<String> {
         let sight = self.sight();
         let cpu = |number: usize| Some(format!("{CPUS}/cpu{}", sight.visible.get(number)?));
         let below = |directory: String, names: &[&str], file: usize| Some(format!("{directory}/{}", names.get(file)?));
@@ -82,10 +79,15 @@ impl Content {
         is_seen.then(|| format!("{NODES}/node{node}"))
     }
 
-    pub(super) fn is_there(&mut self, node: Node) -> bool {
+    fn is_there(&mut self, node: Node) -> bool {
+        self.place(node).is_some()
+    }
+
+    /// Where the host has it; `None` when it has not.
+    pub(super) fn place(&mut self, node: Node) -> Option<String> {
         match lasting_path(node) {
-            Some(path) => self.host.has(path),
-            None => self.host_path(node).is_some_and(|path| kernel::file::exists(Path::new(&path))),
+            Some(path) => self.host.has(&path).then_some(path),
+            None => self.changing_path(node).filter(|path| kernel::file::exists(Path::new(path))),
         }
     }
 
