@@ -390,7 +390,7 @@ fn network(matches: &ArgMatches, definition: &mut Definition) -> Result<()> {
         definition.ports.extend(Publish::parse(&text)?);
     }
     definition.publish_all = given(matches, "publish-all");
-    definition.bandwidth = bandwidth(matches)?;
+    definition.bandwidth = bandwidth(matches, "net-")?;
     definition.net_quota = quota(matches)?.filter(|quota| *quota != u64::MAX);
     definition.dns = Dns {
         servers: addresses(&texts(matches, "dns"))?,
@@ -459,35 +459,23 @@ pub(crate) fn nic_options(matches: &ArgMatches, nic: &mut Nic) -> Result<()> {
         nic.aliases.push(alias);
     }
     let rate = |name: &str| given(name).map(|text| text.parse::<Rate>()).transpose();
-    let packets = |name: &str| given(name).map(|text| text.parse::<spec::network::Packets>()).transpose();
-    nic.limits = nic.limits.changed_by(&spec::network::Limits {
-        egress: rate("egress")?,
-        ingress: rate("ingress")?,
-        egress_packets: packets("egress-packets")?,
-        ingress_packets: packets("ingress-packets")?,
-    });
+    nic.limits = nic.limits.changed_by(&bandwidth(matches, "")?);
     let priority = given("priority").map(|text| Share::priority(&text)).transpose()?;
     nic.share = nic.share.changed_by(&Share { guarantee: rate("guarantee")?, priority });
     Ok(())
 }
 
-/// Limits of all devices together.
-pub(crate) fn bandwidth(matches: &ArgMatches) -> Result<spec::network::Limits> {
+/// Limits by the flags that begin with `prefix` (`net-`: those of all devices together), where this verb has them.
+pub(crate) fn bandwidth(matches: &ArgMatches, prefix: &str) -> Result<spec::network::Limits> {
+    fn given<T: FromStr<Err = spec::Invalid>>(matches: &ArgMatches, name: &str) -> Result<Option<T>> {
+        let text = matches.try_get_one::<String>(name).ok().flatten();
+        Ok(text.map(|text| text.parse()).transpose()?)
+    }
     Ok(spec::network::Limits {
-        egress: parsed(matches, "net-egress")?,
-        ingress: parsed(matches, "net-ingress")?,
-        egress_packets: parsed(matches, "net-egress-packets")?,
-        ingress_packets: parsed(matches, "net-ingress-packets")?,
-    })
-}
-
-/// Those of a network, or of one device.
-pub(crate) fn border(matches: &ArgMatches) -> Result<spec::network::Limits> {
-    Ok(spec::network::Limits {
-        egress: parsed(matches, "egress")?,
-        ingress: parsed(matches, "ingress")?,
-        egress_packets: parsed(matches, "egress-packets")?,
-        ingress_packets: parsed(matches, "ingress-packets")?,
+        egress: given(matches, &format!("{prefix}egress"))?,
+        ingress: given(matches, &format!("{prefix}ingress"))?,
+        egress_packets: given(matches, &format!("{prefix}egress-packets"))?,
+        ingress_packets: given(matches, &format!("{prefix}ingress-packets"))?,
     })
 }
 

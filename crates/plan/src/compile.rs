@@ -166,11 +166,12 @@ fn oom_score(score: Option<i32>) -> Result<Option<i32>, Error> {
 /// The lines of a map that the kernel will take; none where there is none.
 pub(crate) fn maps(what: &str, list: &[oci::IdMapping]) -> Result<Vec<Map>, Error> {
     let range = |one: &oci::IdMapping| IdRange { inside: one.container_id, outside: one.host_id, count: one.size };
-    let ranges: Vec<IdRange> = list.iter().map(range).collect();
-    if !ranges.is_empty() {
-        IdMap::new(ranges.clone()).map_err(|bad| Error::invalid(what, bad.to_string()))?;
+    if list.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(ranges.iter().map(|one| Map { inside: one.inside, outside: one.outside, count: one.count }).collect())
+    let map = IdMap::new(list.iter().map(range).collect()).map_err(|bad| Error::invalid(what, bad.to_string()))?;
+    let line = |one: &IdRange| Map { inside: one.inside, outside: one.outside, count: one.count };
+    Ok(map.ranges().iter().map(line).collect())
 }
 
 fn net_devices(linux: &oci::Linux) -> Result<Vec<(String, String)>, Error> {

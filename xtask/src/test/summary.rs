@@ -48,12 +48,12 @@ impl Summary {
         self.passed += number("tests")?.saturating_sub(bad);
         for case in suites.descendants().filter(|node| node.has_tag_name("testcase")) {
             let name = case.attribute("name").unwrap_or("?");
-            let reason = |tags: &[&str]| {
+            let told = |tags: &[&str]| {
                 let found = case.children().find(|child| tags.contains(&child.tag_name().name()));
                 found.map(|found| format!("{name}: {}", reason(found)))
             };
-            self.reasons.extend(reason(&["failure", "error"]));
-            self.flaky.extend(reason(&["flakyFailure", "flakyError"]));
+            self.reasons.extend(told(&["failure", "error"]));
+            self.flaky.extend(told(&["flakyFailure", "flakyError"]));
         }
         Ok(bad)
     }

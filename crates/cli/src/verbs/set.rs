@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     let change = Change {
         limits: limits(matches)?,
         restart: parsed(matches, "restart")?,
-        bandwidth: bandwidth(matches)?,
+        bandwidth: bandwidth(matches, "net-")?,
         net_quota: quota(matches)?,
         autostart: match matches.get_flag("no-autostart") {
             true => Some(None),

@@ -129,10 +129,10 @@ pub struct Limits {
     /// To the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Rate>,
-    /// From the container.
+    /// Packets from the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_packets: Option<Packets>,
-    /// To the container.
+    /// Packets to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress_packets: Option<Packets>,
 }

@@ -6,7 +6,7 @@ use engine::{Error, Kind, Result};
 use spec::network::{Nic, Share};
 
 use crate::app::Context;
-use crate::definition::{nic_options, parsed, text};
+use crate::definition::{bandwidth, nic_options, parsed, text};
 use crate::flags::{container, device_options, value};
 
 pub(super) fn command(command: Command) -> Command {
@@ -57,7 +57,7 @@ pub(super) fn set_command(command: Command) -> Command {
 }
 
 pub(super) fn set(context: &Context, matches: &ArgMatches) -> Result<i32> {
-    let limits = crate::definition::border(matches)?;
+    let limits = bandwidth(matches, "")?;
     let priority = text(matches, "priority").map(|text| Share::priority(&text)).transpose()?;
     let share = Share { guarantee: parsed(matches, "guarantee")?, priority };
     if !limits.is_some() && !share.is_some() {

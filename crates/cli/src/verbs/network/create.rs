@@ -9,7 +9,7 @@ use spec::Name;
 use spec::network::{Driver, Subnet, Vxlan};
 
 use crate::app::Context;
-use crate::definition::{number, parsed, text, texts};
+use crate::definition::{bandwidth, number, parsed, text, texts};
 use crate::flags::{list, switch, value};
 
 pub(super) fn command(command: Command) -> Command {
@@ -64,7 +64,7 @@ pub(super) fn run(context: &Context, matches: &ArgMatches) -> Result<i32> {
     request.domain = text(matches, "domain");
     request.servers = addresses(matches, "dns")?;
     request.mtu = text(matches, "mtu").map(|text| spec::network::mtu(&text)).transpose()?;
-    request.limits = crate::definition::border(matches)?;
+    request.limits = bandwidth(matches, "")?;
     request.labels = crate::definition::pairs(matches, "label")?;
     let network = context.engine()?.network_create(request)?;
     crate::output::line(network.name.as_str());
